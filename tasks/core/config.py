@@ -1,0 +1,193 @@
+"""A profile: one YAML file, validated, that says everything about a run but its secrets."""
+
+import difflib
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+from tasks.core.errors import ConfigError
+from tasks.core.record import Record
+from tasks.core.scenario import Intent
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class WorldConfig(Record):
+    """The shop that the agent works in."""
+
+    shop_seed: int = Field(7, description="Seed of the generated shop.")
+    snapshot: Path | None = Field(None, description="A snapshot file to import instead of generating the shop.")
+
+
+class SynthesisConfig(Record):
+    """How many conversations are played, and of what kind."""
+
+    train_conversations: Positive = Field(1500, description="Conversations with training customers and phrasing.")
+    valid_conversations: Positive = Field(60, description="Conversations with validation customers, training phrasing.")
+    heldout_conversations: Positive = Field(100, description="Conversations with unseen customers and unseen phrasing.")
+    intents: dict[Intent, float] = Field(description="Weight of each intent in the mix.")
+    max_requests: Annotated[int, Field(ge=1, le=3)] = Field(3, description="Most requests in one conversation.")
+    trap_rate: Share = Field(0.15, description="Share of requests that the policy refuses.")
+    noise_rate: Share = Field(0.25, description="Share of customer turns with small talk around them.")
+    shard_size: Positive = Field(100, description="Conversations per shard; a finished shard is never played again.")
+
+
+class ValidationConfig(Record):
+    """Which gates a conversation must pass, and how many must get through."""
+
+    gates: tuple[Literal["format", "execution", "provenance"], ...] = ("format", "execution", "provenance")
+    min_yield: Share = Field(0.9, description="Smallest share of conversations that must pass; less stops the run.")
+
+
+class ProviderConfig(Record):
+    """Where models are trained and served. The key is read from the environment, never from the file."""
+
+    kind: Literal["local", "openai", "azure", "compatible"] = "local"
+    base_url: str | None = Field(None, description="Of the OpenAI-shaped API, /v1 included; local: the model server's.")
+    api_key_env: str = Field("ZAVA_API_KEY", description="Name of the environment variable that holds the key.")
+    timeout_s: float = Field(120.0, gt=0, description="Client time-out of one request, in seconds.")
+
+
+class TrainingConfig(Record):
+    """What is trained, and how long the loop waits for it."""
+
+    base_model: str
+    suffix: str = Field("retail", pattern=r"^[A-Za-z0-9-]{1,40}$")
+    n_epochs: Literal["auto"] | Positive = "auto"
+    batch_size: Literal["auto"] | Positive = "auto"
+    learning_rate_multiplier: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
+    seed: int = 7
+    poll_seconds: float = Field(2.0, gt=0, description="Pause between two reads of the job.")
+    deadline_minutes: float = Field(60.0, gt=0, description="A job older than this is cancelled and reported.")
+    stall_minutes: float = Field(10.0, gt=0, description="A running job silent for this long is reported as stalled.")
+
+
+class EvaluationConfig(Record):
+    """How decisions are asked and how sure the answer must be."""
+
+    concurrency: Positive = Field(4, description="Requests in flight.")
+    timeout_s: float = Field(60.0, gt=0, description="An item slower than this counts as a failure.")
+    max_completion_tokens: Positive = 256
+    bootstrap_samples: Positive = Field(2000, description="Resamples, clustered by conversation.")
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+
+
+class TrackingConfig(Record):
+    """Where runs are recorded."""
+
+    mlflow_uri: str = "http://127.0.0.1:5000"
+    experiment: str = "zava-retail"
+
+
+class ServicesConfig(Record):
+    """Ports of the services that `zava up` starts, all on 127.0.0.1."""
+
+    prefect_port: int = 4200
+    mlflow_port: int = 5000
+    model_port: int = 8766
+    shop_port: int = 8765
+
+
+class Profile(Record):
+    """One run's whole configuration."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
+    seed: int = 7
+    workspace: Path = Field(Path(".zava"), description="Folder for datasets, state and logs; made when missing.")
+    world: WorldConfig = WorldConfig()
+    synthesis: SynthesisConfig
+    validation: ValidationConfig = ValidationConfig()
+    provider: ProviderConfig
+    training: TrainingConfig
+    evaluation: EvaluationConfig = EvaluationConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    services: ServicesConfig = ServicesConfig()
+
+
+def load_profile(name_or_path: str, overrides: tuple[str, ...] = ()) -> Profile:
+    """Read `configs/NAME.yaml` or a file by path, and apply `section.key=value` overrides (values are YAML).
+
+    Raises:
+        ConfigError: The file is missing or not YAML, or a key or value is wrong; the message names the nearest key.
+    """
+    path = _find(name_or_path)
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"Cannot read profile {str(path)!r}: {error}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"Profile {str(path)!r} is not a mapping of sections; see configs/local.yaml.")
+    for override in overrides:
+        _apply(raw, override)
+    try:
+        return Profile.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(f"Profile {str(path)!r}: {_explain(error)}") from error
+
+
+def _find(name_or_path: str) -> Path:
+    path = Path(name_or_path)
+    if path.suffix in {".yaml", ".yml"}:
+        if path.is_file():
+            return path
+        raise ConfigError(f"No profile file {name_or_path!r}.")
+    named = Path("configs") / f"{name_or_path}.yaml"
+    if named.is_file():
+        return named
+    have = sorted(p.stem for p in Path("configs").glob("*.yaml") if p.stem != "prices")
+    raise ConfigError(f"No profile {name_or_path!r}. Profiles in configs/: {', '.join(have) or 'none'}.")
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    key, sign, text = override.partition("=")
+    if not sign or not key:
+        raise ConfigError(f"Override {override!r} is not of the form section.key=value.")
+    *sections, last = key.split(".")
+    target = raw
+    for section in sections:
+        target = target.setdefault(section, {})
+        if not isinstance(target, dict):
+            raise ConfigError(f"Override {override!r}: {section!r} is a value, not a section.")
+    try:
+        target[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"Override {override!r}: {text!r} is not a YAML value: {error}") from error
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        where = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(str(problem["loc"][-1]), _keys_at(problem["loc"][:-1]), n=1, cutoff=0.4)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(_keys_at(problem['loc'][:-1]))}"
+            lines.append(f"unknown key {where!r}{hint}")
+        else:
+            lines.append(f"{where}: {problem['msg']} (got {problem['input']!r})")
+    return "; ".join(lines) + "."
+
+
+def _keys_at(location: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = Profile
+    for part in location:
+        annotation = model.model_fields[str(part)].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)
+
+
+def api_key(provider: ProviderConfig) -> str:
+    """Return the provider's key from the environment; the local server may run without one.
+
+    Raises:
+        ConfigError: The provider needs a key and its variable is not set.
+    """
+    key = os.environ.get(provider.api_key_env, "")
+    if not key and provider.kind != "local":
+        raise ConfigError(f"Provider {provider.kind!r} needs a key: set the variable {provider.api_key_env}.")
+    return key or "local"

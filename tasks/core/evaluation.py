@@ -1,0 +1,111 @@
+"""Evaluation items, scores and reports: what is measured (DESIGN 6), as values."""
+
+from typing import Any, Literal
+
+from tasks.core.record import Record
+
+Kind = Literal["call", "text"]
+ErrorKind = Literal["timeout", "provider", "filtered", "context"]
+
+
+class EvalItem(Record):
+    """One decision: the gold history of a held-out conversation and the right next move.
+
+    `item` is exactly what OpenAI and Azure Evals take: `messages`, `tools` and `expected_output`
+    (an assistant message whose `tool_calls` is empty where the right move is to answer).
+    """
+
+    item: dict[str, Any]
+
+
+class ItemMeta(Record):
+    """The sidecar line of an item, in the same order."""
+
+    item_id: str
+    conversation_id: str
+    scenario_id: str
+    customer_id: str
+    turn: int
+    kind: Kind
+    intents: tuple[str, ...]
+    tool: str | None
+    depth: int
+    propagates: bool
+    template_unseen: bool
+
+
+class DecisionSet(Record):
+    """A fixed set of decisions on disk; two runs are comparable when `sha256`, over the items file, is equal."""
+
+    path: str
+    meta_path: str
+    items: int
+    call_items: int
+    conversations: int
+    sha256: str
+
+
+class Score(Record):
+    """What one model did with one item. `value` is the grader's; an error scores 0 and says so."""
+
+    item_id: str
+    value: float
+    answer: str
+    explanation: str
+    error: ErrorKind | None = None
+    called: bool = False
+    name_right: bool = False
+    arguments_right: bool = False
+    invented: tuple[str, ...] = ()
+    calls: int = 0
+    latency_s: float = 0.0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Metric(Record):
+    """A share (0..1) or a mean with its interval; `n` is the number of items it is over."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+class EvalReport(Record):
+    """All metrics of one model (arm) on one decision set."""
+
+    arm: str
+    model_id: str
+    decision_set_sha256: str
+    metrics: dict[str, Metric]
+    slices: dict[str, dict[str, Metric]]
+    errored: int
+    latency_p50_s: float
+    latency_p95_s: float
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    scores_path: str
+    scores_sha256: str
+
+
+class Difference(Record):
+    """The paired difference of one metric, second model minus first, on the same items."""
+
+    metric: str
+    first: float
+    second: float
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    n: int
+
+
+class Comparison(Record):
+    """Two arms on one decision set."""
+
+    base: EvalReport
+    tuned: EvalReport
+    differences: tuple[Difference, ...]
