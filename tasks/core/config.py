@@ -72,6 +72,7 @@ class EvaluationConfig(Record):
     concurrency: Positive = Field(4, description="Requests in flight.")
     timeout_s: float = Field(60.0, gt=0, description="An item slower than this counts as a failure.")
     max_completion_tokens: Positive = 256
+    seed: int = Field(7, description="Of the answers, where the provider honours it, and of the resamples.")
     bootstrap_samples: Positive = Field(2000, description="Resamples, clustered by conversation.")
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
 

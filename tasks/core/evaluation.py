@@ -1,7 +1,8 @@
-"""Evaluation items, scores and reports: what is measured (DESIGN 6), as values."""
+"""Evaluation items, answers, scores and reports: what is measured, as values."""
 
 from typing import Any, Literal
 
+from tasks.core.conversation import ToolCall
 from tasks.core.record import Record
 
 Kind = Literal["call", "text"]
@@ -45,8 +46,26 @@ class DecisionSet(Record):
     sha256: str
 
 
+class Answer(Record):
+    """What a model answered to one request, or why there is no answer. Latency includes the client's retries."""
+
+    content: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: str | None = None
+    error: ErrorKind | None = None
+    error_message: str = ""
+    latency_s: float = 0.0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
 class Score(Record):
-    """What one model did with one item. `value` is the grader's; an error scores 0 and says so."""
+    """What one model did with one item. `value` is the grader's; an error scores 0 and says so.
+
+    `name_right` is true when exactly the expected tools were called, `arguments_right` when their arguments were right
+    too. `invented` names the argument values that nothing in the conversation holds; `invented_calls` counts the calls,
+    out of `calls`, that hold one.
+    """
 
     item_id: str
     value: float
@@ -57,6 +76,7 @@ class Score(Record):
     name_right: bool = False
     arguments_right: bool = False
     invented: tuple[str, ...] = ()
+    invented_calls: int = 0
     calls: int = 0
     latency_s: float = 0.0
     prompt_tokens: int = 0
@@ -64,7 +84,7 @@ class Score(Record):
 
 
 class Metric(Record):
-    """A share (0..1) or a mean with its interval; `n` is the number of items it is over."""
+    """A share (0..1) with its interval; `n` is the number of decisions, or of calls, that it is over."""
 
     value: float
     low: float
@@ -73,7 +93,12 @@ class Metric(Record):
 
 
 class EvalReport(Record):
-    """All metrics of one model (arm) on one decision set."""
+    """All metrics of one model (arm) on one decision set.
+
+    `metrics` is by name (see `tasks.core.metrics`); a metric over nothing is left out, such as `tool_name_accuracy` of
+    a model that never calls. `slices` is by slice, such as "intent=cancel", then by metric. Latencies are over the
+    answered items; `seconds` is the wall time of the run that made the report, cached answers included.
+    """
 
     arm: str
     model_id: str
@@ -91,7 +116,10 @@ class EvalReport(Record):
 
 
 class Difference(Record):
-    """The paired difference of one metric, second model minus first, on the same items."""
+    """The paired difference of one metric, second model minus first, on the same items.
+
+    `p_value` is McNemar's, which takes items as independent; None where the metric is over each model's own calls.
+    """
 
     metric: str
     first: float
@@ -99,7 +127,7 @@ class Difference(Record):
     difference: float
     low: float
     high: float
-    p_value: float
+    p_value: float | None
     n: int
 
 

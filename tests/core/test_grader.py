@@ -14,13 +14,9 @@ from tasks.core.grader import grade
 
 Call = dict[str, Any]
 
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
-VALUES = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=5
-)
-    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)
-)
-ARGUMENTS = st.dictionaries(st.text(max_size=5), VALUES, max_size=4)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text("a7")
+VALUES = SCALARS | st.lists(SCALARS, max_size=2) | st.dictionaries(st.sampled_from("ab"), SCALARS, max_size=2)
+ARGUMENTS = st.dictionaries(st.sampled_from("abc"), VALUES, max_size=2)
 NAMES = st.sampled_from(["find", "get", "cancel"])
 
 
@@ -37,12 +33,13 @@ def sample(*calls: Any) -> dict[str, Any]:
     return {"output_tools": list(calls)}
 
 
-CALLS = st.lists(st.builds(call, NAMES, ARGUMENTS), max_size=4)
-SOME_CALLS = st.lists(st.builds(call, NAMES, ARGUMENTS), min_size=1, max_size=4)
+CALLS = st.lists(st.builds(call, NAMES, ARGUMENTS), max_size=3)
+SOME_CALLS = st.lists(st.builds(call, NAMES, ARGUMENTS), min_size=1, max_size=3)
 ANY_CALLS = st.lists(
     st.builds(call, NAMES, ARGUMENTS | st.text())
-    | st.recursive(st.none() | st.text() | st.integers(), lambda inner: st.dictionaries(st.text(), inner)),
-    max_size=4,
+    | SCALARS
+    | st.dictionaries(st.sampled_from(["function", "name"]), VALUES),
+    max_size=3,
 )
 
 
