@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from tasks.core.errors import ConfigError
 from tasks.core.record import Record
@@ -47,7 +47,9 @@ class ProviderConfig(Record):
     """Where models are trained and served. The key is read from the environment, never from the file."""
 
     kind: Literal["local", "openai", "azure", "compatible"] = "local"
-    base_url: str | None = Field(None, description="Of the OpenAI-shaped API, /v1 included; local: the model server's.")
+    base_url: str | None = Field(
+        None, description="Of the OpenAI-shaped API, /v1 included; local and empty: the model server of `zava up`."
+    )
     api_key_env: str = Field("ZAVA_API_KEY", description="Name of the environment variable that holds the key.")
     timeout_s: float = Field(120.0, gt=0, description="Client time-out of one request, in seconds.")
 
@@ -80,7 +82,7 @@ class EvaluationConfig(Record):
 class TrackingConfig(Record):
     """Where runs are recorded."""
 
-    mlflow_uri: str = "http://127.0.0.1:5000"
+    mlflow_uri: str = Field("", description="Empty: the MLflow server of `zava up`.")
     experiment: str = "zava-retail"
 
 
@@ -107,6 +109,25 @@ class Profile(Record):
     evaluation: EvaluationConfig = EvaluationConfig()
     tracking: TrackingConfig = TrackingConfig()
     services: ServicesConfig = ServicesConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_local_addresses(cls, raw: Any) -> Any:
+        """Let a profile name each port once: an address left out is that of the service that `zava up` starts."""
+        if not isinstance(raw, dict):
+            return raw
+        services, provider, tracking = raw.get("services", {}), raw.get("provider"), raw.get("tracking", {})
+        filled = dict(raw)
+        if isinstance(provider, dict) and provider.get("kind", "local") == "local" and not provider.get("base_url"):
+            filled["provider"] = {**provider, "base_url": f"http://127.0.0.1:{_port(services, 'model_port')}/v1"}
+        if isinstance(tracking, dict) and not tracking.get("mlflow_uri"):
+            filled["tracking"] = {**tracking, "mlflow_uri": f"http://127.0.0.1:{_port(services, 'mlflow_port')}"}
+        return filled
+
+
+def _port(services: Any, name: str) -> Any:
+    default = getattr(ServicesConfig(), name)
+    return services.get(name, default) if isinstance(services, dict) else getattr(services, name, default)
 
 
 def load_profile(name_or_path: str, overrides: tuple[str, ...] = ()) -> Profile:

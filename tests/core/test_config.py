@@ -1,0 +1,69 @@
+"""Profiles: what is read, what is filled in and how a mistake is told."""
+
+from pathlib import Path
+
+import pytest
+
+from tasks.core.config import Profile, api_key, load_profile
+from tasks.core.errors import ConfigError
+
+
+def test_the_local_profile_is_valid_and_names_each_port_once() -> None:
+    profile = load_profile("local", ("services.model_port=9001", "services.mlflow_port=5009"))
+    assert profile.provider.base_url == "http://127.0.0.1:9001/v1"
+    assert profile.tracking.mlflow_uri == "http://127.0.0.1:5009"
+
+
+def test_an_address_that_is_given_is_kept() -> None:
+    profile = load_profile(
+        "local", ("tracking.mlflow_uri=http://10.0.0.1:5000", "provider.base_url=http://10.0.0.2/v1")
+    )
+    assert profile.tracking.mlflow_uri == "http://10.0.0.1:5000"
+    assert profile.provider.base_url == "http://10.0.0.2/v1"
+
+
+def test_a_hosted_provider_gets_no_local_address() -> None:
+    assert load_profile("local", ("provider.kind=openai",)).provider.base_url is None
+
+
+def test_a_profile_survives_the_way_through_json() -> None:
+    profile = load_profile("local")
+    assert Profile.model_validate(profile.model_dump(mode="json")) == profile
+
+
+@pytest.mark.parametrize(
+    ("override", "hint"),
+    [
+        ("training.n_epoch=3", "unknown key 'training.n_epoch'; did you mean 'n_epochs'?"),
+        ("trainning.n_epochs=3", "unknown key 'trainning'; did you mean 'training'?"),
+        ("training.n_epochs=0", "training.n_epochs"),
+        ("synthesis.intents.cancle=1", "cancle"),
+        ("services=4200", "services"),
+        ("training.n_epochs", "not of the form section.key=value"),
+        ("training.n_epochs=[1", "not a YAML value"),
+    ],
+)
+def test_a_wrong_override_is_named(override: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_profile("local", (override,))
+    assert hint in str(caught.value)
+
+
+def test_a_missing_profile_is_told_with_those_there_are() -> None:
+    with pytest.raises(ConfigError, match=r"No profile 'lokal'\. Profiles in configs/: .*local"):
+        load_profile("lokal")
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1", "\udcff"])
+def test_a_broken_profile_file_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ConfigError, match=r"broken\.yaml"):
+        load_profile(str(path))
+
+
+def test_a_hosted_provider_without_its_key_is_told_which_variable_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ZAVA_API_KEY", raising=False)
+    assert api_key(load_profile("local").provider) == "local"
+    with pytest.raises(ConfigError, match="ZAVA_API_KEY"):
+        api_key(load_profile("local", ("provider.kind=openai",)).provider)
