@@ -1,0 +1,5 @@
+"""The `zava` command."""
+
+from flows.cli.app import app
+
+__all__ = ["app"]

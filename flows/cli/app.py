@@ -1,0 +1,22 @@
+"""The commands of `zava`. What they need is imported when they are called, so that help comes at once."""
+
+import typer
+
+from flows.cli import doctor, services
+from flows.cli.common import ZavaGroup
+
+HELP = """Make a small model call tools as reliably as a large one, prove it, and keep it that way.
+
+Exit status: 0 done, 1 the run or its verdict failed, 2 wrong usage or configuration, 3 a service is down.
+"""
+
+app = typer.Typer(
+    name="zava",
+    help=HELP,
+    cls=ZavaGroup,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+for command in (services.up, services.down, services.status, doctor.doctor):
+    app.command()(command)

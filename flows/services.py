@@ -1,0 +1,78 @@
+"""Which local services a profile needs, and the calls that bring them up and down."""
+
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from infra.services import catalog
+from infra.services.errors import ServicesError
+from infra.services.supervisor import Service, ServiceStatus, Supervisor
+from tasks.core.config import Profile
+from tasks.core.errors import ServiceError
+
+BASE_MODELS = Path(__file__).parent.parent / "infra" / "model_server" / "base"
+LOOPBACK = frozenset({"127.0.0.1", "localhost"})
+
+
+def needed(profile: Profile) -> tuple[Service, ...]:
+    """Return the services to run here for this profile, in the order in which they are stopped."""
+    ports, workspace = profile.services, profile.workspace
+    services = [catalog.shop(ports.shop_port, workspace, _world(profile))]
+    if profile.provider.kind == "local" and _is_here(profile.provider.base_url or "", ports.model_port):
+        services.append(catalog.model_server(ports.model_port, workspace, BASE_MODELS))
+    if _is_here(profile.tracking.mlflow_uri, ports.mlflow_port):
+        services.append(catalog.mlflow(ports.mlflow_port, workspace))
+    services.append(catalog.prefect(ports.prefect_port, workspace))
+    return tuple(services)
+
+
+def _world(profile: Profile) -> tuple[str, ...]:
+    if profile.world.snapshot:
+        return ("--snapshot", str(profile.world.snapshot))
+    return ("--seed", str(profile.world.shop_seed))
+
+
+def _is_here(address: str, port: int) -> bool:
+    parts = urlsplit(address)
+    return parts.hostname in LOOPBACK and parts.port == port
+
+
+def supervisor(profile: Profile) -> Supervisor:
+    """Return the supervisor of the profile's local services.
+
+    Raises:
+        ServiceError: The workspace cannot be written.
+    """
+    try:
+        return catalog.supervisor(profile.workspace, needed(profile))
+    except OSError as error:
+        raise ServiceError(f"Cannot write in the workspace {str(profile.workspace)!r}: {error}.") from error
+
+
+def up(profile: Profile, watch: Callable[[str, str], None] | None = None) -> list[str]:
+    """Start what is not healthy and wait for all of it; return the names of those started.
+
+    Raises:
+        ServiceError: A port is taken, or a service does not start.
+    """
+    try:
+        return supervisor(profile).up(watch=watch)
+    except ServicesError as error:
+        raise ServiceError(str(error)) from error
+
+
+def down(profile: Profile, watch: Callable[[str, str], None] | None = None) -> list[str]:
+    """Stop the profile's services and return the names of those stopped.
+
+    Raises:
+        ServiceError: The workspace cannot be written.
+    """
+    try:
+        return supervisor(profile).down(watch=watch)
+    except ServicesError as error:
+        raise ServiceError(str(error)) from error
+
+
+def status(profile: Profile) -> list[ServiceStatus]:
+    """Return how each of the profile's services is."""
+    return supervisor(profile).status()
