@@ -37,6 +37,10 @@ class Sandboxes:
         self._named.move_to_end(checked)
         return self._named[checked]
 
+    def peek(self, name: str) -> RetailStore:
+        """Return the store of a sandbox without making one: before its first use, the shop as it started."""
+        return self._named.get(checked_name(name), self._start)
+
     def drop(self, name: str) -> bool:
         """Forget a sandbox, so that its next use starts afresh; return whether there was one."""
         return self._named.pop(checked_name(name), None) is not None

@@ -20,7 +20,7 @@ from zava_mcp.entities import (
 )
 from zava_mcp.errors import ArgumentError, NotFoundError, PolicyError
 from zava_mcp.lookup import Lookup, dollars, positions
-from zava_mcp.state import folded
+from zava_mcp.state import Journal, folded
 
 MAX_HITS = 20
 
@@ -33,6 +33,12 @@ class RetailStore(Lookup):
         sandbox = RetailStore(self._base)
         sandbox._users, sandbox._orders, sandbox._digest = self._users.fork(), self._orders.fork(), self._digest
         return sandbox
+
+    def journalled(self, journal: Journal) -> "RetailStore":
+        """Return this shop with a journal, which hears of each change before it is made and can prevent it."""
+        shop = RetailStore(self._base, journal=journal)
+        shop._users, shop._orders = self._users.fork(), self._orders.fork()
+        return shop
 
     def find_user_id_by_email(self, email: str) -> str:
         """Return the id of the customer with this email."""
