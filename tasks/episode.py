@@ -1,0 +1,127 @@
+"""The one agent loop: a model and the shop's tools take turns until the model answers in text."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from openai import AsyncOpenAI
+
+from tasks.ask import ask, request_for
+from tasks.core.config import EvaluationConfig
+from tasks.core.conversation import Message, ToolCall
+from tasks.core.errors import ProviderError
+from tasks.core.grader import read_arguments
+from tasks.core.record import Record
+
+
+class Shop(Protocol):
+    """Whatever runs the tools: the shop in this process, or one over HTTP."""
+
+    async def call(self, name: str, arguments: dict[str, Any], /) -> tuple[str, bool]:
+        """Call a tool and return its text, and whether that is a refusal."""
+        ...
+
+
+class Limits(Record):
+    """How far a model may go before it must answer."""
+
+    calls_per_turn: int = 12
+    calls_per_episode: int = 40
+    tool_timeout_s: float = 30.0
+
+
+LIMITS = Limits()
+
+
+class Called(Record):
+    """The model called a tool, and this is what it was told."""
+
+    call: ToolCall
+    result: str
+    is_error: bool
+
+
+class Spoke(Record):
+    """The model answered in text; the turn is the customer's again."""
+
+    text: str
+
+
+class Stopped(Record):
+    """The model did not get to an answer."""
+
+    reason: str
+
+
+Step = Called | Spoke | Stopped
+
+
+async def run_turns(
+    client: AsyncOpenAI,
+    model: str,
+    messages: list[Message],
+    shop: Shop,
+    tools: Sequence[Mapping[str, Any]],
+    config: EvaluationConfig,
+    limits: Limits = LIMITS,
+) -> AsyncIterator[Step]:
+    """Let the model work until it answers in text, and yield each step as it happens.
+
+    `messages` is the conversation so far, with the customer's words last; every message of the model and of the tools
+    is appended to it, also those of calls that were not run. A call with malformed arguments or of an unknown tool is
+    answered with an error that the model can read. The last step is a `Spoke` or a `Stopped`.
+
+    Raises:
+        ProviderError: The provider is not there, or refuses the model.
+    """
+    budget = min(limits.calls_per_turn, limits.calls_per_episode - sum(m.role == "tool" for m in messages))
+    while True:
+        wire = [message.to_openai() for message in messages]
+        answer = await ask(client, request_for(model, wire, tools, config), config.timeout_s)
+        if answer.error == "unreachable":
+            raise ProviderError(f"Nothing answers at {client.base_url}: {answer.error_message}.")
+        if answer.error is not None:
+            yield Stopped(reason=f"no answer ({answer.error}): {answer.error_message}")
+            return
+        calls = _with_ids(answer.tool_calls, len(messages))
+        messages.append(Message(role="assistant", content=answer.content, tool_calls=calls))
+        if not calls:
+            yield Spoke(text=answer.content or "")
+            return
+        for call in calls:
+            step = await _run(shop, call, limits, within_budget=budget > 0)
+            budget -= 1
+            messages.append(Message(role="tool", content=step.result, tool_call_id=call.id))
+            yield step
+        if budget < 0:
+            yield Stopped(
+                reason=f"more than {limits.calls_per_turn} calls in a turn or {limits.calls_per_episode} in all"
+            )
+            return
+
+
+async def _run(shop: Shop, call: ToolCall, limits: Limits, *, within_budget: bool) -> Called:
+    """Run one call and return it with what the model is told."""
+    arguments = read_arguments(call.arguments)
+    if not within_budget:
+        return Called(call=call, result="Not run: too many calls without an answer to the customer.", is_error=True)
+    if arguments is None:
+        shown = call.arguments if len(call.arguments) <= 80 else f"{call.arguments[:77]}..."
+        result = f"{call.name}: the arguments are not a JSON object: {shown!r}."
+        return Called(call=call, result=result, is_error=True)
+    try:
+        async with asyncio.timeout(limits.tool_timeout_s):
+            result, is_error = await shop.call(call.name, arguments)
+    except TimeoutError:
+        result, is_error = f"{call.name}: no result within {limits.tool_timeout_s:g} s. Try again later.", True
+    return Called(call=call, result=result, is_error=is_error)
+
+
+def _with_ids(calls: Sequence[ToolCall], position: int) -> tuple[ToolCall, ...]:
+    """Return the calls with an id each, no two alike: a result is tied to its call by the id alone."""
+    ids = [call.id for call in calls]
+    if all(ids) and len(set(ids)) == len(ids):
+        return tuple(calls)
+    return tuple(
+        call.model_copy(update={"id": f"call_{position}_{index}"}) for index, call in enumerate(calls, start=1)
+    )

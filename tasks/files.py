@@ -1,0 +1,61 @@
+"""Files that are whole or absent, and JSON lines that are named when broken."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tasks.core.errors import DataError
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or a crash, never sees half of it; folders are made.
+
+    Raises:
+        DataError: The folder or the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(f"Cannot write {str(path)!r}: {error.strerror or error}.") from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return a file's bytes.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"Cannot read {str(path)!r}: {error.strerror or error}.") from error
+
+
+def parse_json_lines(content: bytes, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the number and the object of each JSON line.
+
+    Raises:
+        DataError: A line is not a JSON object; the message names file and line.
+    """
+    for number, line in enumerate(content.split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{path}, line {number} is not JSON: {error}.") from error
+        if not isinstance(value, dict):
+            raise DataError(f"{path}, line {number} is not a JSON object but {type(value).__name__}.")
+        yield number, value
