@@ -33,6 +33,9 @@ class SynthesisConfig(Record):
     max_requests: Annotated[int, Field(ge=1, le=3)] = Field(3, description="Most requests in one conversation.")
     trap_rate: Share = Field(0.15, description="Share of requests that the policy refuses.")
     noise_rate: Share = Field(0.25, description="Share of customer turns with small talk around them.")
+    max_result_chars: Positive = Field(
+        4000, description="Most characters of tool results in a conversation: the window of a small model is short."
+    )
     shard_size: Positive = Field(100, description="Conversations per shard; a finished shard is never played again.")
 
 

@@ -3,8 +3,10 @@
     ZavaError
     ├── ConfigError          a profile, an override or an environment variable is wrong
     ├── DataError            a dataset, snapshot or report on disk is missing or broken
+    ├── SynthesisError       a teacher could not play a scenario, or no scenario could be drawn
     ├── ServiceError         something that should listen does not, or a port is taken
     ├── ProviderError        the model provider refused or broke its contract
+    │   ├── ProviderUnavailableError   the provider is busy or out of reach; the same request may succeed later
     │   └── TrainingFailedError   a fine-tuning job ended without a usable model
     └── EvaluationError      two results cannot be compared, or nothing could be measured
 
@@ -24,12 +26,20 @@ class DataError(ZavaError):
     """A dataset, snapshot or report on disk is missing or broken."""
 
 
+class SynthesisError(ZavaError):
+    """A teacher could not play a scenario, or no scenario could be drawn."""
+
+
 class ServiceError(ZavaError):
     """Something that should listen does not, or a port is taken."""
 
 
 class ProviderError(ZavaError):
     """The model provider refused a request or broke its contract."""
+
+
+class ProviderUnavailableError(ProviderError):
+    """The provider is busy or out of reach; the same request may succeed later."""
 
 
 class TrainingFailedError(ProviderError):

@@ -1,6 +1,8 @@
 """Scenarios: what a customer wants, what is disclosed when, and how it must end."""
 
-from typing import Any, Literal
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
 from tasks.core.record import Record
 
@@ -20,13 +22,29 @@ Intent = Literal[
 Trap = Literal["foreign_order", "wrong_state", "unacceptable_reason", "changes_mind"]
 Split = Literal["train", "valid", "heldout"]
 
+# Whoever the replay is about must be new to the model, whatever the hash says.
+STORY_CUSTOMER = "noah_brown_6181"
+_TRAIN_BELOW, _VALID_BELOW = 75, 83  # of 100 buckets: 75 % train, 8 % valid, 17 % held out
+
+
+class ShopView(NamedTuple):
+    """The shop's records as plain JSON values, in the layout of a snapshot."""
+
+    users: Mapping[str, Mapping[str, Any]]
+    orders: Mapping[str, Mapping[str, Any]]
+    products: Mapping[str, Mapping[str, Any]]
+
 
 class Request(Record):
-    """One thing that the customer wants. `facts` holds the values to disclose (order id, item, new options, ...)."""
+    """One thing that the customer wants.
+
+    `facts` holds the values to disclose (order id, item, new options, ...); those named in `late` only when asked.
+    """
 
     intent: Intent
     facts: dict[str, Any]
     trap: Trap | None = None
+    late: tuple[str, ...] = ()
 
 
 class GoldCall(Record):
@@ -48,3 +66,14 @@ class Scenario(Record):
     requests: tuple[Request, ...]
     gold_writes: tuple[GoldCall, ...]
     gold_outcome: str
+    noise_rate: float = 0.0
+
+
+def split_of(customer_id: str) -> Split:
+    """Return the one split that a customer belongs to, by a stable hash of the id."""
+    if customer_id == STORY_CUSTOMER:
+        return "heldout"
+    bucket = int.from_bytes(hashlib.sha256(customer_id.encode()).digest()[:8]) % 100
+    if bucket < _TRAIN_BELOW:
+        return "train"
+    return "valid" if bucket < _VALID_BELOW else "heldout"

@@ -1,0 +1,136 @@
+"""Drawing scenarios: which customers, which errands, which traps, all decided by a seed."""
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any, Literal, get_args
+
+from tasks.core.config import SynthesisConfig
+from tasks.core.errand import TRAPS, Errand, ErrandDrawer
+from tasks.core.errors import SynthesisError
+from tasks.core.scenario import STORY_CUSTOMER, GoldCall, Intent, Request, Scenario, ShopView, Split, Trap, split_of
+
+REQUEST_COUNTS = (0.5, 0.33, 0.17)  # how often a conversation holds 1, 2, 3 requests
+OPENINGS: tuple[Literal["all", "request_first", "identity_first", "vague"], ...] = (
+    "all",
+    "request_first",
+    "identity_first",
+    "vague",
+)
+ONCE: frozenset[Intent] = frozenset({"update_address", "list_products", "order_status_by_item", "human"})
+CUSTOMERS_TRIED = 200
+PLANS_TRIED = 20  # where no customer has the records for a plan, another plan is drawn
+
+
+def draw_scenarios(shop: ShopView, config: SynthesisConfig, split: Split, count: int, seed: int) -> list[Scenario]:
+    """Return `count` scenarios of a split; the same shop, configuration and seed give the same ones.
+
+    Raises:
+        SynthesisError: The shop has no customers in the split, or none with the records that an intent needs.
+    """
+    customers = [user_id for user_id in shop.users if split_of(user_id) == split]
+    if len(customers) < 2:
+        raise SynthesisError(f"The shop has {len(customers)} customers in the split {split!r}; scenarios need 2.")
+    namesakes = Counter(_name_zip(user) for user in shop.users.values())
+    clear = {user_id for user_id in customers if namesakes[_name_zip(shop.users[user_id])] == 1}
+    return [_draw_one(shop, config, split, customers, clear, seed, number) for number in range(count)]
+
+
+def _draw_one(
+    shop: ShopView,
+    config: SynthesisConfig,
+    split: Split,
+    customers: Sequence[str],
+    known_by_name: Set[str],
+    seed: int,
+    number: int,
+) -> Scenario:
+    rng = random.Random(f"{seed}/{split}/{number}")
+    for _ in range(PLANS_TRIED):
+        plan = _plan(config, rng)
+        for customer_id in rng.sample(customers, min(CUSTOMERS_TRIED, len(customers))):
+            errands = _draw_errands(ErrandDrawer(shop, customer_id, customers, rng), plan, config.max_result_chars)
+            if errands is None:
+                continue
+            return Scenario(
+                id=f"{split}-{seed}-{number:05d}",
+                seed=rng.getrandbits(32),
+                split=split,
+                customer_id=customer_id,
+                authenticate_by=rng.choice(("email", "name_zip")) if customer_id in known_by_name else "email",
+                opening=rng.choice(OPENINGS),
+                requests=tuple(errand.request for errand in errands),
+                gold_writes=tuple(errand.call for errand in errands if errand.call is not None),
+                gold_outcome=outcome_of((errand.request.intent, errand.outcome) for errand in errands),
+                noise_rate=config.noise_rate,
+            )
+    wishes = ", ".join(f"{intent} ({trap})" if trap else intent for intent, trap in plan)
+    raise SynthesisError(f"No customer of the split {split!r} has the orders for {wishes}; take a larger shop.")
+
+
+def _plan(config: SynthesisConfig, rng: random.Random) -> list[tuple[Intent, Trap | None]]:
+    """Return the intents of a conversation and their traps, in order; a human is always asked for last."""
+    weights = REQUEST_COUNTS[: config.max_requests]
+    count = rng.choices(range(1, len(weights) + 1), weights)[0]
+    intents: list[Intent] = []
+    while len(intents) < count:
+        open_intents = [i for i in get_args(Intent) if config.intents.get(i) and _may_follow(intents, i)]
+        if not open_intents:
+            break
+        intents += rng.choices(open_intents, [config.intents[i] for i in open_intents])
+    intents.sort(key=lambda intent: intent == "human")
+    return [(intent, _trap(intent, config.trap_rate, rng)) for intent in intents]
+
+
+def _may_follow(chosen: Sequence[Intent], intent: Intent) -> bool:
+    return not (intent in ONCE and intent in chosen)
+
+
+def _trap(intent: Intent, rate: float, rng: random.Random) -> Trap | None:
+    traps = TRAPS.get(intent)
+    return rng.choice(traps) if traps and rng.random() < rate else None
+
+
+def _draw_errands(
+    drawer: ErrandDrawer, plan: Sequence[tuple[Intent, Trap | None]], max_chars: int
+) -> list[Errand] | None:
+    """Return an errand for each entry of the plan, or None where the records hold none or would be too long."""
+    errands = []
+    for intent, trap in plan:
+        errand = drawer.draw(intent, trap)
+        if errand is None or drawer.result_chars > max_chars:
+            return None
+        errands.append(errand)
+    return errands
+
+
+def _name_zip(user: Mapping[str, Any]) -> tuple[str, str, str]:
+    return user["name"]["first_name"], user["name"]["last_name"], user["address"]["zip"]
+
+
+def outcome_of(outcomes: Iterable[tuple[Intent, str]]) -> str:
+    """Return how a conversation ends, request by request, such as `cancel: done; return: refused wrong_state`."""
+    return "; ".join(f"{intent}: {outcome}" for intent, outcome in outcomes)
+
+
+def noah_brown_story() -> Scenario:
+    """Return the scenario of the replay: Noah Brown of ZIP 80279 has moved and wants his address changed."""
+    address = {
+        "address1": "415 Maple Avenue",
+        "address2": "Apt 203",
+        "city": "Denver",
+        "state": "CO",
+        "country": "USA",
+        "zip": "80202",
+    }
+    return Scenario(
+        id="noah-brown-story",
+        seed=0,
+        split="heldout",
+        customer_id=STORY_CUSTOMER,
+        authenticate_by="name_zip",
+        opening="all",
+        requests=(Request(intent="update_address", facts={"address": address}),),
+        gold_writes=(GoldCall(name="update_address", arguments={"user_id": STORY_CUSTOMER, **address}),),
+        gold_outcome=outcome_of([("update_address", "done")]),
+    )

@@ -1,0 +1,303 @@
+"""The programmatic teacher: plays a scenario by the shop's policy, over real tool calls.
+
+The expert sees what a model would see: the customer's words (as the facts that they disclose) and the tool results,
+never the scenario. So its next move is a function of the visible conversation, and only its wording varies.
+"""
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tasks.core.conversation import Conversation, Message, ToolCall
+from tasks.core.customer import Question, Said, ScriptedCustomer
+from tasks.core.drawing import outcome_of
+from tasks.core.errand import NEEDED_STATUS, SAFE_REASONS
+from tasks.core.errors import SynthesisError
+from tasks.core.phrases import PhraseBook
+from tasks.core.scenario import Intent, Scenario
+from zava_mcp.local import LocalShop
+
+HAND_OFF = "The customer asks for a human agent."
+EXAMPLES = 3  # products that are named when the customer asks for all
+
+Json = Mapping[str, Any]
+
+
+async def play(scenario: Scenario, shop: LocalShop, phrases: PhraseBook, system_prompt: str) -> Conversation:
+    """Play a scenario on a fresh sandbox of the shop and return the conversation.
+
+    Raises:
+        SynthesisError: A tool refused a call of the expert, or the customer does not exist.
+    """
+    store = shop.reset()
+    if scenario.customer_id not in store.users:
+        raise SynthesisError(f"Scenario {scenario.id!r}: the shop has no customer {scenario.customer_id!r}.")
+    user = store.users[scenario.customer_id].to_json()
+    customer = ScriptedCustomer(scenario, user, phrases, random.Random(f"{scenario.seed}/customer"))
+    expert = _Expert(shop, await shop.tools(), customer, phrases, random.Random(f"{scenario.seed}/expert"))
+    outcomes = await expert.serve(system_prompt)
+    return Conversation(
+        id=f"expert-{scenario.id}",
+        scenario_id=scenario.id,
+        customer_id=scenario.customer_id,
+        split=scenario.split,
+        teacher="expert",
+        intents=tuple(request.intent for request in scenario.requests),
+        template_ids=customer.template_ids,
+        messages=tuple(expert.messages),
+        outcome=outcome_of(outcomes),
+        final_state=store.digest(),
+    )
+
+
+class _Expert:
+    """One conversation in progress: what was said, and what the tools have shown so far."""
+
+    def __init__(
+        self,
+        shop: LocalShop,
+        tools: Sequence[Json],
+        customer: ScriptedCustomer,
+        phrases: PhraseBook,
+        rng: random.Random,
+    ) -> None:
+        self._shop = shop
+        self._arguments = {t["function"]["name"]: list(t["function"]["parameters"]["properties"]) for t in tools}
+        self._customer = customer
+        self._phrases = phrases
+        self._rng = rng
+        self._heard: dict[str, Any] = {}
+        self._profile: dict[str, Any] = {}
+        self._orders: dict[str, dict[str, Any]] = {}
+        self._products: dict[str, dict[str, Any]] = {}
+        self._calls = 0
+        self.messages: list[Message] = []
+
+    async def serve(self, system_prompt: str) -> list[tuple[Intent, str]]:
+        """Play to the end and return the outcome of each request."""
+        self.messages.append(Message(role="system", content=system_prompt))
+        self._hear(self._customer.open())
+        await self._authenticate()
+        outcomes: list[tuple[Intent, str]] = []
+        while True:
+            if "request" not in self._heard:
+                self._ask("request", "ask_request", first=self._profile["name"]["first_name"])
+            request = self._heard.pop("request")
+            outcomes.append((request["intent"], await self._serve_one(request)))
+            if request["intent"] == "human":
+                return outcomes
+            if self._hear(self._customer.answer("anything_else")).facts.get("done"):
+                self._reply("goodbye")
+                return outcomes
+
+    async def _authenticate(self) -> None:
+        """Find the customer and read their profile at once."""
+        if "identity" not in self._heard:
+            self._ask("identity", "ask_identity")
+        who = self._heard["identity"]
+        if "email" in who:
+            user_id = await self._call("find_user_id_by_email", email=who["email"])
+        else:
+            user_id = await self._call(
+                "find_user_id_by_name_zip", first_name=who["first"], last_name=who["last"], zip=who["zip"]
+            )
+        self._profile = await self._read("get_user_details", user_id=user_id)
+
+    async def _serve_one(self, request: Json) -> str:
+        match request["intent"]:
+            case "human":
+                await self._call("transfer_to_human_agents", summary=HAND_OFF)
+                self._reply("transferred")
+                return "transferred"
+            case "list_products":
+                return await self._list_products()
+            case "update_address":
+                return await self._update_address(request)
+            case "order_status_by_item":
+                return await self._find_item(request["item"])
+            case _:
+                return await self._serve_order(request)
+
+    async def _list_products(self) -> str:
+        products = await self._read("list_products")
+        examples = ", ".join(list(products)[:EXAMPLES])
+        self._reply("products", count=str(len(products)), examples=examples)
+        return "answered"
+
+    async def _update_address(self, request: Json) -> str:
+        address = request["address"]
+        if not self._confirmed("update_address", address=_one_line(address)):
+            return "kept"
+        self._profile = await self._read("update_address", user_id=self._profile["user_id"], **address)
+        self._reply("done.update_address")
+        return "done"
+
+    async def _find_item(self, name: str) -> str:
+        """Look through the orders that are known, then read the others one after another, until the item is found."""
+        known = [order_id for order_id in self._profile["orders"] if order_id in self._orders]
+        unread = [order_id for order_id in self._profile["orders"] if order_id not in self._orders]
+        for order_id in known + unread:
+            order = await self._order(order_id)
+            if any(item["name"] == name for item in order["items"]):
+                self._reply("status_by_item", item=name, order=order_id, status=order["status"])
+                return "answered"
+        raise SynthesisError(f"Customer {self._profile['user_id']!r} has no order with {name!r}.")
+
+    async def _serve_order(self, request: Json) -> str:
+        """Serve a request about one order: check owner and state first, then do what is wanted."""
+        order_id, intent = request["order_id"], request["intent"]
+        if order_id not in self._profile["orders"]:
+            self._reply("refuse.foreign_order", order=order_id)
+            return "refused foreign_order"
+        order = await self._order(order_id)
+        if intent == "order_status":
+            self._reply("status", order=order_id, status=order["status"])
+            return "answered"
+        if order["status"] != NEEDED_STATUS[intent]:
+            self._reply("refuse.wrong_state", order=order_id, status=order["status"])
+            return "refused wrong_state"
+        match intent:
+            case "cancel":
+                return await self._cancel(order, request)
+            case "return":
+                return await self._return(order, request)
+            case "exchange" | "modify_items":
+                return await self._replace(order, request)
+            case "modify_payment":
+                return await self._move_payment(order, request)
+            case _:
+                address = request["address"]
+                shown = _one_line(address)
+                return await self._write(intent, "modify_pending_order_address", order, address, address=shown)
+
+    async def _cancel(self, order: Json, request: Json) -> str:
+        reason = request.get("reason") or self._ask("reason", "ask_reason").facts["reason"]
+        if reason not in SAFE_REASONS:
+            self._reply("refuse.reason")
+            return "refused unacceptable_reason"
+        return await self._write("cancel", "cancel_pending_order", order, {"reason": reason}, reason=reason)
+
+    async def _return(self, order: Json, request: Json) -> str:
+        items = [_item(order, name) for name in request["items"]]
+        mention = request.get("payment") or self._ask("refund", "ask_refund").facts["payment"]
+        method = self._method(mention, order)
+        arguments = {"item_ids": [item["item_id"] for item in items], "payment_method_id": method}
+        shown = " and ".join(f"the {item['name']}" for item in items)
+        return await self._write(
+            "return", "return_delivered_order_items", order, arguments, items=shown, payment=method
+        )
+
+    async def _replace(self, order: Json, request: Json) -> str:
+        """Exchange or modify items: each item gets the available variant with exactly the wished options."""
+        intent: Intent = request["intent"]
+        items = [_item(order, change["item"]) for change in request["changes"]]
+        products = [await self._product(item["product_id"]) for item in items]
+        new_ids = [
+            _variant(product, change["options"])
+            for product, change in zip(products, request["changes"], strict=True)
+        ]
+        mention = request.get("payment") or self._ask("payment", "ask_payment").facts["payment"]
+        method = self._method(mention, order)
+        arguments = {
+            "item_ids": [item["item_id"] for item in items],
+            "new_item_ids": new_ids,
+            "payment_method_id": method,
+        }
+        changes = " and ".join(
+            f"the {change['item']} to {', '.join(change['options'].values())}" for change in request["changes"]
+        )
+        tool = "exchange_delivered_order_items" if intent == "exchange" else "modify_pending_order_items"
+        return await self._write(intent, tool, order, arguments, changes=changes, payment=method)
+
+    async def _move_payment(self, order: Json, request: Json) -> str:
+        method = self._method(request["payment"], order)
+        shown = {"old": order["payment_history"][0]["payment_method_id"], "payment": method}
+        arguments = {"payment_method_id": method}
+        return await self._write("modify_payment", "modify_pending_order_payment", order, arguments, **shown)
+
+    async def _write(self, intent: Intent, tool: str, order: Json, arguments: Json, **shown: str) -> str:
+        """Get an explicit yes, make the change and say so; without the yes, change nothing."""
+        order_id = order["order_id"]
+        if not self._confirmed(intent, order=order_id, **shown):
+            return "kept"
+        self._orders[order_id] = await self._read(tool, order_id=order_id, **arguments)
+        self._reply(f"done.{intent}", order=order_id, payment=shown.get("payment", ""))
+        return "done"
+
+    def _confirmed(self, intent: Intent, **shown: str) -> bool:
+        if self._ask("confirmation", f"confirm.{intent}", **shown).facts["confirms"]:
+            return True
+        self._reply("kept")
+        return False
+
+    def _method(self, mention: Json, order: Json) -> str:
+        """Return the id of the payment method that the customer means."""
+        if "id" in mention:
+            return str(mention["id"])
+        if "original" in mention:
+            return str(order["payment_history"][0]["payment_method_id"])
+        methods = self._profile["payment_methods"].values()
+        [method_id] = [method["id"] for method in methods if method["source"] == mention["kind"]]
+        return str(method_id)
+
+    async def _order(self, order_id: str) -> dict[str, Any]:
+        """Return an order, read once: a change returns it as it then is."""
+        if order_id not in self._orders:
+            self._orders[order_id] = await self._read("get_order_details", order_id=order_id)
+        return self._orders[order_id]
+
+    async def _product(self, product_id: str) -> dict[str, Any]:
+        if product_id not in self._products:
+            self._products[product_id] = await self._read("get_product_details", product_id=product_id)
+        return self._products[product_id]
+
+    def _ask(self, question: Question, act: str, **slots: str) -> Said:
+        self._reply(act, **slots)
+        return self._hear(self._customer.answer(question))
+
+    def _reply(self, act: str, **slots: str) -> None:
+        self.messages.append(Message(role="assistant", content=self._phrases.reply(act, self._rng, **slots)))
+
+    def _hear(self, said: Said) -> Said:
+        self.messages.append(Message(role="user", content=said.text))
+        self._heard |= said.facts
+        return said
+
+    async def _read(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        record = json.loads(await self._call(tool, **arguments))
+        if not isinstance(record, dict):
+            raise SynthesisError(f"{tool} returned {record!r}, not a record.")
+        return record
+
+    async def _call(self, tool: str, **arguments: Any) -> str:
+        """Make one call, its arguments in the order of the tool's schema, and return the text of the result."""
+        ordered = {name: arguments[name] for name in self._arguments[tool] if name in arguments}
+        self._calls += 1
+        call = ToolCall(
+            id=f"call_{self._calls}",
+            name=tool,
+            arguments=json.dumps(ordered, separators=(",", ":"), ensure_ascii=False),
+        )
+        self.messages.append(Message(role="assistant", tool_calls=(call,)))
+        text, is_error = await self._shop.call(tool, ordered)
+        if is_error:
+            raise SynthesisError(f"The shop refused {tool}({call.arguments}) of the expert: {text}")
+        self.messages.append(Message(role="tool", content=text, tool_call_id=call.id))
+        return text
+
+
+def _item(order: Json, name: str) -> Json:
+    [item] = [item for item in order["items"] if item["name"] == name]
+    return dict(item)
+
+
+def _variant(product: Json, options: Json) -> str:
+    """Return the id of the one available variant with these options."""
+    [item_id] = [v["item_id"] for v in product["variants"].values() if v["available"] and v["options"] == options]
+    return str(item_id)
+
+
+def _one_line(address: Json) -> str:
+    street = ", ".join(part for part in (address["address1"], address["address2"]) if part)
+    return f"{street}, {address['city']}, {address['state']} {address['zip']}"
