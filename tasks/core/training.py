@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from tasks.core.dataset import UploadedFile
 from tasks.core.errors import TrainingFailedError
 from tasks.core.record import Record, sha256_of
 
@@ -23,7 +24,7 @@ FINISHED: frozenset[JobState] = frozenset({"succeeded", "failed", "cancelled"})
 
 
 class TrainingJob(Record):
-    """A fine-tuning job as last read from the provider; `job_key` ties it to its inputs (DESIGN 7)."""
+    """A fine-tuning job as last read from the provider; `job_key` ties it to its inputs."""
 
     job_id: str
     job_key: str
@@ -49,6 +50,31 @@ class TrainingMetric(Record):
     valid_mean_token_accuracy: float | None = None
     full_valid_loss: float | None = None
     full_valid_mean_token_accuracy: float | None = None
+
+
+class TrainingRequest(Record):
+    """All that a job is made from; two requests with the same key must never be paid for twice."""
+
+    base_model: str
+    train: UploadedFile
+    valid: UploadedFile | None
+    hyperparameters: dict[str, int | float | str]
+    seed: int
+    suffix: str
+    provider: str
+    method: Literal["supervised"] = "supervised"
+
+    def key(self) -> str:
+        """Return the job key. File ids and suffix are left out: they do not change what is learned."""
+        return job_key(
+            train_sha256=self.train.sha256,
+            valid_sha256=self.valid.sha256 if self.valid else None,
+            base_model=self.base_model,
+            method=self.method,
+            hyperparameters=dict(self.hyperparameters),
+            seed=self.seed,
+            provider=self.provider,
+        )
 
 
 def job_key(
