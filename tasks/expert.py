@@ -194,8 +194,7 @@ class _Expert:
         items = [_item(order, change["item"]) for change in request["changes"]]
         products = [await self._product(item["product_id"]) for item in items]
         new_ids = [
-            _variant(product, change["options"])
-            for product, change in zip(products, request["changes"], strict=True)
+            _variant(product, change["options"]) for product, change in zip(products, request["changes"], strict=True)
         ]
         mention = request.get("payment") or self._ask("payment", "ask_payment").facts["payment"]
         method = self._method(mention, order)

@@ -24,9 +24,7 @@ class Said(NamedTuple):
 class ScriptedCustomer:
     """A customer with a scenario. What they say next depends on the scenario and on what they are asked."""
 
-    def __init__(
-        self, scenario: Scenario, user: Mapping[str, Any], phrases: PhraseBook, rng: random.Random
-    ) -> None:
+    def __init__(self, scenario: Scenario, user: Mapping[str, Any], phrases: PhraseBook, rng: random.Random) -> None:
         """Play `scenario` as the customer whose profile `user` is."""
         self._scenario = scenario
         self._user = user

@@ -189,9 +189,7 @@ class ErrandDrawer:
             return None
         if payment["source"] == "gift_card":
             self._spent_cards.add(payment["id"])
-        request = Request(
-            intent="modify_payment", facts={"order_id": order["order_id"], "payment": payment}, trap=trap
-        )
+        request = Request(intent="modify_payment", facts={"order_id": order["order_id"], "payment": payment}, trap=trap)
         arguments = {"order_id": order["order_id"], "payment_method_id": payment["id"]}
         return self._closed(request, "modify_pending_order_payment", arguments, order)
 
@@ -217,9 +215,7 @@ class ErrandDrawer:
             case trap:
                 return Errand(request, None, f"refused {trap}", shows[:1])
 
-    def _order(
-        self, intent: Intent, trap: Trap | None, fits: Callable[[Json], bool] = lambda _: True
-    ) -> Json | None:
+    def _order(self, intent: Intent, trap: Trap | None, fits: Callable[[Json], bool] = lambda _: True) -> Json | None:
         """Return an order that the intent may be about, and keep it from later requests of the conversation."""
         needed = NEEDED_STATUS[intent]
         if trap == "foreign_order":

@@ -184,4 +184,3 @@ def _check_slots(act: str, text: str, wanted: frozenset[str]) -> None:
     used = slots_of(text)
     if used - optional != wanted:
         raise ValueError(f"{act} template {text!r} has slots {sorted(used)}, not {sorted(wanted)}")
-

@@ -1,0 +1,144 @@
+"""Tools as a chat request carries them: compiled once, then every call is checked strictly against them."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NoReturn
+
+from jsonschema import Draft202012Validator, SchemaError
+from jsonschema.validators import extend
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+
+_SHOWN = 80
+_TYPES = Draft202012Validator.TYPE_CHECKER.redefine_many(
+    {
+        # JSON Schema takes 5.0 for an integer; a tool does not.
+        "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool),
+        "array": lambda _, value: isinstance(value, list),
+        "object": lambda _, value: isinstance(value, dict),
+    }
+)
+_Strict = extend(Draft202012Validator, type_checker=_TYPES)  # type: ignore[no-untyped-call]  # jsonschema's gap
+
+
+class ToolBook:
+    """The tools of a request by name, with a validator for the arguments of each."""
+
+    def __init__(self, tools: Sequence[Mapping[str, Any]]) -> None:
+        """Compile tools in the OpenAI shape.
+
+        Raises:
+            ValueError: A tool is not of that shape, or its parameters are no JSON schema; the message says which.
+        """
+        self._validators: dict[str, Any] = {}
+        texts: list[str] = []
+        closed: list[Any] = []
+        for place, tool in enumerate(tools):
+            name, description, parameters = _read_tool(place, tool)
+            if name in self._validators:
+                raise ValueError(f"tools[{place}] is named {name!r} like a tool before it")
+            self._validators[name] = _validator(place, parameters)
+            texts += [name, description, *_descriptions(parameters)]
+            closed += _closed_values(parameters)
+        self.text = "\n".join(texts)
+        self.closed_values = tuple(closed)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the tools, as listed."""
+        return tuple(self._validators)
+
+    def fault(self, name: str, arguments: Mapping[str, Any]) -> str | None:
+        """Return why a tool cannot be called with these arguments, or None where it can."""
+        validator = self._validators.get(name)
+        if validator is None:
+            return f"there is no tool {name!r}"
+        try:
+            error = next(validator.iter_errors(arguments), None)
+        except Unresolvable as unresolvable:
+            return f"the schema of {name} refers to {unresolvable.ref!r}, which is not in it"
+        if error is None:
+            return None
+        where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
+        return f"{name}{where}: {_cut(error.message)}"
+
+
+def read_arguments(text: str) -> dict[str, Any]:
+    """Return the arguments of a call as an object.
+
+    Raises:
+        ValueError: The text is not one JSON object with each key once; the message says why.
+    """
+    try:
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"a JSON {type(value).__name__}, not an object")
+    return value
+
+
+def _read_tool(place: int, tool: Any) -> tuple[str, str, Mapping[str, Any]]:
+    if not isinstance(tool, Mapping) or tool.get("type") != "function":
+        raise ValueError(f"tools[{place}] is not of type 'function'")
+    function = tool.get("function")
+    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+        raise ValueError(f"tools[{place}] has no function with a name")
+    description, parameters = function.get("description") or "", function.get("parameters")
+    if not isinstance(description, str) or not isinstance(parameters, Mapping):
+        raise ValueError(f"tools[{place}] ({function['name']}) needs parameters and a text as description")
+    return function["name"], description, parameters
+
+
+def _validator(place: int, parameters: Mapping[str, Any]) -> Any:
+    try:
+        _Strict.check_schema(parameters)
+    except SchemaError as error:
+        raise ValueError(f"tools[{place}] has parameters that are no JSON schema: {_cut(error.message)}") from error
+    # An empty registry: a schema must not make the validator fetch anything.
+    return _Strict(_closed(parameters), registry=Registry())
+
+
+def _closed(schema: Any) -> Any:
+    """Return a schema whose objects take no properties but those they list, unless they say otherwise."""
+    if isinstance(schema, list):
+        return [_closed(part) for part in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    copy = {key: _closed(value) for key, value in schema.items()}
+    if isinstance(copy.get("properties"), dict) and schema.get("type") == "object":
+        copy.setdefault("additionalProperties", False)
+    return copy
+
+
+def _closed_values(schema: Any) -> Iterator[Any]:
+    """Yield the values that a schema itself offers: enums, constants and defaults."""
+    if isinstance(schema, Mapping):
+        yield from schema.get("enum", ()) if isinstance(schema.get("enum"), list) else ()
+        yield from (schema[key] for key in ("const", "default") if key in schema)
+    children = schema.values() if isinstance(schema, Mapping) else schema if isinstance(schema, list) else ()
+    for child in children:
+        yield from _closed_values(child)
+
+
+def _descriptions(schema: Any) -> Iterator[str]:
+    children = schema.values() if isinstance(schema, Mapping) else schema if isinstance(schema, list) else ()
+    for child in children:
+        yield from _descriptions(child)
+    if isinstance(schema, Mapping) and isinstance(schema.get("description"), str):
+        yield schema["description"]
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return record
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
