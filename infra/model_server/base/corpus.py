@@ -1,0 +1,269 @@
+"""Generic tool-use dialogues for pre-training: random domains, tool names, record shapes and ids; no shop in it.
+
+Every dialogue is {"messages": [...], "tools": [...]} in the OpenAI shape, so that pre-training, fine-tuning and
+serving share one renderer. What it teaches is *copying*: an id that a user or a tool gave goes on unchanged.
+"""
+
+import json
+import random
+from typing import Any
+
+from infra.model_server.base import lexicon as lx
+
+Dialogue = dict[str, Any]
+
+
+def digits(r: random.Random, n: int) -> str:
+    """Return n digits, the first not zero."""
+    return str(r.randint(1, 9)) + "".join(str(r.randint(0, 9)) for _ in range(n - 1))
+
+
+def word(r: random.Random) -> str:
+    """Return an invented word."""
+    return "".join(r.choice(lx.SYLLABLES) for _ in range(r.randint(2, 4)))
+
+
+def first_name(r: random.Random) -> str:
+    """Return a given name, mostly an invented one."""
+    return r.choice(lx.FIRST_NAMES) if r.random() < 0.4 else word(r).capitalize()
+
+
+def last_name(r: random.Random) -> str:
+    """Return a family name, mostly an invented one."""
+    return r.choice(lx.LAST_NAMES) if r.random() < 0.4 else word(r).capitalize()
+
+
+def identifier(r: random.Random, kind: str, noun: str = "") -> str:
+    """Return an id of a kind: name, number, hash, prefix, snake, upper, hex or dash."""
+    if kind == "name":
+        return f"{first_name(r)}_{last_name(r)}_{digits(r, 4)}".lower()
+    if kind == "number":
+        return digits(r, r.choice([5, 6, 8, 10, 10]))
+    if kind == "hash":
+        return "#" + r.choice("ABCDEFGHKLMPRSTWXZ") + digits(r, r.choice([4, 5, 6, 7, 7]))
+    if kind == "prefix":
+        return (noun or word(r))[:3].upper() + "-" + digits(r, r.choice([3, 4, 5, 6]))
+    if kind == "snake":
+        return f"{noun or word(r)}_{digits(r, r.choice([3, 4, 7]))}"
+    if kind == "upper":
+        return "".join(r.choice("ABCDEFGHJKLMNPQRSTUVWXYZ") for _ in range(3)) + digits(r, 3)
+    if kind == "hex":
+        return "a" + "".join(r.choice("0123456789abcdef") for _ in range(6)) + digits(r, 1)
+    return f"{word(r)}-{digits(r, 2)}"
+
+
+ID_KINDS = ("name", "number", "hash", "prefix", "snake", "upper", "hex", "dash")
+
+
+def email(r: random.Random, first: str, last: str) -> str:
+    """Return an e-mail address for a name."""
+    return f"{first}.{last}{digits(r, r.choice([2, 3, 4]))}@{r.choice(['example.com', 'mail.com', 'post.net'])}".lower()
+
+
+def address(r: random.Random) -> dict[str, str]:
+    """Return a postal address in seven fields."""
+    street = r.choice([word(r).capitalize(), r.choice(lx.NOUNS).capitalize()])
+    return {
+        "address1": f"{digits(r, r.choice([2, 3, 3, 4]))} {street} {r.choice(lx.STREETS)}",
+        "address2": f"{r.choice(['Suite', 'Apt', 'Unit', 'Floor'])} {digits(r, 3)}" if r.random() < 0.5 else "",
+        "city": r.choice(lx.CITIES) if r.random() < 0.5 else word(r).capitalize(),
+        "state": r.choice(lx.STATES),
+        "country": r.choice(["USA", "USA", "USA", "Canada", "UK"]),
+        "zip": digits(r, 5),
+    }
+
+
+def said_address(a: dict[str, str]) -> str:
+    """Return an address as people write it."""
+    return ", ".join(p for p in (a["address1"], a["address2"], a["city"], f"{a['state']} {a['zip']}") if p)
+
+
+def option_value(r: random.Random) -> str:
+    """Return a value of an attribute: a word, or a measure."""
+    x = r.random()
+    if x < 0.65:
+        return r.choice(lx.ADJECTIVES)
+    unit = r.choice(["GB", "ml", "cm", "W", "inch", "mm", ""])
+    return (
+        f"{digits(r, r.choice([1, 2, 2, 3]))}{unit}"
+        if x < 0.9
+        else f"{r.randint(1, 9)} {r.choice(['ft', 'cups', 'packs'])}"
+    )
+
+
+def title(r: random.Random) -> str:
+    """Return a thing's name in title case, one or two words."""
+    noun = r.choice(lx.NOUNS).capitalize()
+    return noun if r.random() < 0.5 else f"{r.choice(lx.ADJECTIVES).capitalize()} {noun}"
+
+
+def compact(value: Any) -> str:
+    """Return JSON without spaces."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def tool(name: str, parameters: list[str]) -> dict[str, Any]:
+    """Return a tool in the OpenAI shape."""
+    properties = {p: {"type": "array" if p.endswith("s_ids") else "string"} for p in parameters}
+    return {"type": "function", "function": {"name": name, "parameters": {"type": "object", "properties": properties}}}
+
+
+def tool_name(r: random.Random) -> str:
+    """Return a made-up tool name."""
+    act, entity = r.choice(lx.ACTS + lx.READS), r.choice(lx.ENTITIES)
+    x = r.random()
+    if x < 0.25:
+        return f"{act}_{r.choice(lx.ADJECTIVES)}_{entity}"
+    return f"{act}_{entity}_{r.choice(lx.SUFFIXES + lx.ATTRIBUTES)}" if x < 0.55 else f"{act}_{entity}"
+
+
+class Talk:
+    """A dialogue under construction."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.messages: list[dict[str, Any]] = []
+
+    def user(self, text: str) -> None:
+        """Let the user say something."""
+        self.messages.append({"role": "user", "content": text})
+
+    def agent(self, text: str) -> None:
+        """Let the agent say something."""
+        self.messages.append({"role": "assistant", "content": text})
+
+    def call(self, name: str, arguments: dict[str, Any], result: Any = None) -> None:
+        """Let the agent call a tool, and the tool answer where a result is given."""
+        function = {"name": name, "arguments": compact(arguments)}
+        calls = [{"id": "call", "type": "function", "function": function}]
+        self.messages.append({"role": "assistant", "content": None, "tool_calls": calls})
+        if result is not None:
+            self.tool(result if isinstance(result, str) else compact(result))
+
+    def tool(self, text: str) -> None:
+        """Let a tool say something."""
+        self.messages.append({"role": "tool", "content": text})
+
+
+def copying(r: random.Random) -> Dialogue:
+    """Return a pure copying task: repeat a line, look a key up, or find a record's id by its name or options."""
+    talk = Talk()
+    x = r.random()
+    if x < 0.25:
+        line = " ".join(
+            identifier(r, r.choice(ID_KINDS)) if r.random() < 0.7 else word(r) for _ in range(r.randint(2, 9))
+        )
+        talk.user(line)
+        talk.agent(line)
+    elif x < 0.6:
+        _lookup_by_key(r, talk)
+    else:
+        _lookup_by_content(r, talk)
+    return {"tools": [], "messages": talk.messages}
+
+
+def _lookup_by_key(r: random.Random, talk: Talk) -> None:
+    keys = r.sample(lx.ENTITIES + lx.ATTRIBUTES + [f"{e}_id" for e in lx.ENTITIES], r.randint(3, 9))
+    record = {k: identifier(r, r.choice(ID_KINDS)) if r.random() < 0.7 else option_value(r) for k in keys}
+    talk.tool(compact(record))
+    for key in r.sample(keys, r.randint(2, min(5, len(keys)))):
+        talk.user(key.replace("_", " "))
+        talk.agent(str(record[key]))
+
+
+def variants(r: random.Random, key: str, count: int) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    """Return attribute names and that many records by id, no two with the same options."""
+    names = r.sample(lx.ATTRIBUTES, r.choice([1, 2, 2, 2, 3, 3]))
+    pool = {n: list({option_value(r) for _ in range(r.choice([2, 3, 4, 5]))}) for n in names}
+    out: dict[str, dict[str, Any]] = {}
+    seen = set()
+    for _ in range(count * 3):
+        options = {n: r.choice(pool[n]) for n in names}
+        if len(out) < count and tuple(options.values()) not in seen:
+            seen.add(tuple(options.values()))
+            item = identifier(r, "number")
+            out[item] = {
+                key: item,
+                "options": options,
+                "available": r.random() < 0.8,
+                "price": r.randint(500, 90000) / 100,
+            }
+    return names, out
+
+
+def said_options(r: random.Random, options: dict[str, str]) -> str:
+    """Return options as people say them."""
+    items = list(options.items())
+    if r.random() < 0.3:
+        r.shuffle(items)
+    style = r.choice(["{k} {v}", "{v}", "{k}: {v}", "{v} {k}", "{k} {v}"])
+    return r.choice([", ", " and ", ", ", " "]).join(style.format(k=k, v=v) for k, v in items)
+
+
+def _lookup_by_content(r: random.Random, talk: Talk) -> None:
+    key = r.choice(["item_id", "id", "code", "number"])
+    _, records = variants(r, key, r.randint(2, 7))
+    if r.random() < 0.7:
+        talk.tool(compact({"name": title(r), "variants": records}))
+    else:
+        talk.tool(compact(list(records.values())))
+    for chosen in r.sample(list(records.values()), min(len(records), r.randint(1, 4))):
+        talk.user(said_options(r, chosen["options"]))
+        talk.agent(chosen[key])
+
+
+def direct(r: random.Random) -> Dialogue:
+    """Return one to three direct requests, each served by one call with what the user said."""
+    tools: dict[str, list[str]] = {}
+    for _ in range(r.randint(2, 9)):
+        name = tool_name(r)
+        subject = next((w for w in name.split("_") if w in lx.ENTITIES), r.choice(lx.ENTITIES))
+        parameters = [f"{subject}_id", *r.sample(lx.ATTRIBUTES + lx.FREE_FIELDS, r.choice([0, 0, 1, 2]))]
+        if r.random() < 0.2:
+            parameters = r.choice([["email"], ["first_name", "last_name", "zip"], ["phone"], []])
+        tools.setdefault(name, parameters)
+    talk = Talk()
+    for _ in range(r.randint(1, 3)):
+        name = r.choice(list(tools))
+        _direct_request(r, talk, name, tools[name])
+    return {"tools": [tool(n, p) for n, p in tools.items()], "messages": talk.messages}
+
+
+def _direct_request(r: random.Random, talk: Talk, name: str, parameters: list[str]) -> None:
+    first, last = first_name(r), last_name(r)
+    arguments: dict[str, Any] = {}
+    parts = []
+    for p in parameters:
+        value = _argument(r, p, first, last)
+        arguments[p] = value
+        label = p.replace("_", " ")
+        said = " and ".join(value) if isinstance(value, list) else value
+        style = (
+            ["{p} {v}", "the {p} is {v}", "{p}: {v}", "with {p} {v}", "{v}"]
+            if len(parameters) > 1
+            else ["{v}", "{p} {v}"]
+        )
+        parts.append(r.choice(style).format(p=label, v=said))
+    ask = r.choice(lx.ASKS).format(w=name.replace("_", " "))
+    text = r.choice([", ", " ", ". "]).join([ask, *parts] if r.random() < 0.8 else [*parts, ask])
+    talk.user(noisy(r, text + r.choice(["", ".", "!"])))
+    talk.call(name, arguments)
+    if r.random() < 0.5:
+        talk.tool(compact({"status": r.choice(["ok", "done", "success"])}))
+        talk.agent(r.choice(lx.DONE))
+
+
+def _argument(r: random.Random, parameter: str, first: str, last: str) -> Any:
+    if parameter.endswith("_id"):
+        value = identifier(r, r.choice(ID_KINDS))
+        return [value, identifier(r, r.choice(ID_KINDS))] if r.random() < 0.1 else value
+    known = {"email": email(r, first, last), "zip": digits(r, 5), "first_name": first, "last_name": last}
+    return known.get(parameter) or (digits(r, 10) if parameter == "phone" else option_value(r))
+
+
+def noisy(r: random.Random, text: str) -> str:
+    """Return the text, sometimes with small talk before or after it."""
+    if r.random() < 0.8:
+        return text
+    chat = r.choice(lx.CHAT)
+    return f"{chat} {text}" if r.random() < 0.5 else f"{text} {chat}"

@@ -1,0 +1,216 @@
+"""Makes the small default base model, `zava-base`, from generic dialogues (no shop in them).
+
+    python -m infra.model_server.base.pretrain --out DIR [--tokens 9000000] [--processes 2] [--seed 1]
+
+Two processes with one thread each train in step (gradients averaged), which is faster and far steadier on a shared
+machine than one process with two threads. A log line every 50 steps goes to DIR/pretrain.jsonl.
+"""
+
+import argparse
+import json
+import math
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch.nn import functional
+from transformers import Lfm2Config, Lfm2ForCausalLM
+
+from infra.model_server.base import corpus, lexicon
+from infra.model_server.base.workflow import workflow
+from infra.model_server.muon import Muon
+from infra.model_server.slot_renderer import SlotRenderer
+
+Row = tuple[list[int], list[int]]
+LAYERS = "cacacac"
+WIDTH, HEADS, FEED_FORWARD = 128, 4, 384
+MAX_ROW = 1400
+
+
+def write_words(out: Path) -> None:
+    """Write the vocabulary's word list: interface words first, then common English words (SCOWL size 10)."""
+    common = (Path(__file__).parent / "words.txt").read_text(encoding="utf-8").split()
+    words = dict.fromkeys([*lexicon.INTERFACE_WORDS, *common])
+    (out / "words.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
+    (out / "renderer.json").write_text(json.dumps({"kind": "slots"}) + "\n", encoding="utf-8")
+
+
+def new_model(renderer: SlotRenderer) -> Lfm2ForCausalLM:
+    """Return an untrained network; copying circuits start near their solution (value/output and query/key inverse)."""
+    config = Lfm2Config(
+        vocab_size=renderer.v.size,
+        hidden_size=WIDTH,
+        num_hidden_layers=len(LAYERS),
+        num_attention_heads=HEADS,
+        num_key_value_heads=HEADS,
+        intermediate_size=FEED_FORWARD,
+        block_auto_adjust_ff_dim=False,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+        rope_theta=10000.0,
+        layer_types=["conv" if c == "c" else "full_attention" for c in LAYERS],
+        conv_L_cache=3,
+        pad_token_id=renderer.pad_id,
+        bos_token_id=None,
+        eos_token_id=min(renderer.stop_ids),
+    )
+    model = Lfm2ForCausalLM(config)
+    torch.nn.init.normal_(model.model.embed_tokens.weight, std=0.1)
+    with torch.no_grad():
+        for module in model.modules():
+            if hasattr(module, "v_proj"):
+                value = torch.nn.init.orthogonal_(torch.empty_like(module.v_proj.weight))
+                module.v_proj.weight.copy_(0.7 * value)
+                module.out_proj.weight.copy_(0.7 * value.t() + 0.02 * torch.randn_like(value))
+                key = torch.nn.init.orthogonal_(torch.empty_like(module.k_proj.weight))
+                module.k_proj.weight.copy_(0.3 * key + 0.02 * torch.randn_like(key))
+                module.q_proj.weight.copy_(0.3 * key + 0.02 * torch.randn_like(key))
+    return model
+
+
+def optimizers(model: torch.nn.Module, lr: float) -> list[torch.optim.Optimizer]:
+    """Return Muon for the matrices at five times the rate, AdamW for embeddings, norms and convolutions."""
+    matrices, rest = [], []
+    for name, parameter in model.named_parameters():
+        (matrices if parameter.ndim == 2 and "embed" not in name else rest).append(parameter)
+    return [
+        Muon(matrices, lr=5 * lr),
+        torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+
+
+def draw(r: random.Random, progress: float) -> corpus.Dialogue:
+    """Draw a dialogue by the curriculum: copying first, then direct calls, then mostly workflows."""
+    x = r.random()
+    if progress < 0.08:
+        return corpus.copying(r) if x < 0.8 else corpus.direct(r)
+    if progress < 0.2:
+        return corpus.copying(r) if x < 0.4 else corpus.direct(r) if x < 0.7 else workflow(r)
+    return corpus.copying(r) if x < 0.1 else corpus.direct(r) if x < 0.2 else workflow(r)
+
+
+def batches(
+    renderer: SlotRenderer, r: random.Random, progress: Callable[[], float], budget: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield padded (ids, labels) of at most `budget` tokens, rows of like length together."""
+    while True:
+        rows: list[Row] = []
+        while len(rows) < 128:
+            dialogue = draw(r, progress())
+            rendered = renderer.render(dialogue["messages"], dialogue["tools"], rng=r)
+            if len(rendered.input_ids) <= MAX_ROW:
+                rows.append((rendered.input_ids, rendered.labels))
+        rows.sort(key=lambda row: len(row[0]))
+        groups: list[list[Row]] = [[]]
+        for row in rows:
+            if groups[-1] and (len(groups[-1]) + 1) * len(row[0]) > budget:
+                groups.append([])
+            groups[-1].append(row)
+        r.shuffle(groups)
+        yield from (_pad(group, renderer.pad_id) for group in groups)
+
+
+def _pad(rows: list[Row], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    length = max(len(ids) for ids, _ in rows)
+    ids = torch.tensor([i + [pad] * (length - len(i)) for i, _ in rows])
+    labels = torch.tensor([lab + [-100] * (length - len(lab)) for _, lab in rows])
+    return ids, labels
+
+
+def rate(progress: float, step: int) -> float:
+    """Return the share of the peak rate: warm-up, plateau, linear decay over the last 40 %."""
+    return min(1.0, (step + 1) / 60) * (min(1.0, (1 - progress) / 0.4) * 0.98 + 0.02)
+
+
+def train(rank: int, args: argparse.Namespace) -> None:
+    """Train one process's share; process 0 logs and saves."""
+    torch.set_num_threads(1)
+    torch.manual_seed(args.seed)
+    dist.init_process_group("gloo", rank=rank, world_size=args.processes)
+    out = Path(args.out)
+    renderer = SlotRenderer(out)
+    model = new_model(renderer)
+    parts = optimizers(model, args.lr)
+    peaks = [[group["lr"] for group in part.param_groups] for part in parts]
+    seen, step, started, mean = 0.0, 0, time.time(), math.nan
+    share = args.tokens / args.processes
+    stream = batches(renderer, random.Random(f"{args.seed}-{rank}"), lambda: seen / share, args.batch_tokens)
+    log = (out / "pretrain.jsonl").open("a", encoding="utf-8") if rank == 0 else None
+    for ids, labels in stream:
+        loss = _loss(model, ids, labels)
+        loss.backward()
+        total = _average(model, ids.numel(), args.processes)
+        seen += total
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        scale = rate(min(1.0, seen / share), step)
+        for part, peak in zip(parts, peaks, strict=True):
+            for group, lr in zip(part.param_groups, peak, strict=True):
+                group["lr"] = lr * scale
+            part.step()
+            part.zero_grad()
+        step += 1
+        mean = loss.item() if math.isnan(mean) else 0.97 * mean + 0.03 * loss.item()
+        if log and step % 50 == 0:
+            speed = args.processes * seen / (time.time() - started)
+            row = {
+                "step": step,
+                "tokens": int(seen * args.processes),
+                "loss": round(mean, 4),
+                "tokens_per_s": round(speed),
+            }
+            log.write(json.dumps(row) + "\n")
+            log.flush()
+        if log and step % 500 == 0:
+            model.save_pretrained(out)
+        if seen >= share:
+            break
+    if log:
+        model.save_pretrained(out)
+        log.close()
+    dist.destroy_process_group()
+
+
+def _loss(model: Lfm2ForCausalLM, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the mean cross-entropy of the trained tokens; logits are computed for those only."""
+    hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
+    wanted = labels[:, 1:] != -100
+    return functional.cross_entropy(model.lm_head(hidden[wanted]), labels[:, 1:][wanted])
+
+
+def _average(model: torch.nn.Module, tokens: int, processes: int) -> float:
+    """Average the gradients over the processes; return the mean number of tokens a process saw."""
+    grads = [p.grad for p in model.parameters() if p.grad is not None]
+    flat = torch.cat([*(g.reshape(-1) for g in grads), torch.tensor([float(tokens)])])
+    dist.all_reduce(flat)
+    flat /= processes
+    at = 0
+    for g in grads:
+        g.copy_(flat[at : at + g.numel()].view_as(g))
+        at += g.numel()
+    return flat[-1].item()
+
+
+def main() -> None:
+    """Read the arguments and start the processes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--tokens", type=float, default=9e6)
+    parser.add_argument("--batch-tokens", type=int, default=2048, help="per process")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--lr", type=float, default=3e-3)
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    Path(args.out).mkdir(parents=True, exist_ok=True)
+    write_words(Path(args.out))
+    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+    os.environ.setdefault("MASTER_PORT", "29511")
+    mp.spawn(train, args=(args,), nprocs=args.processes)
+
+
+if __name__ == "__main__":
+    main()

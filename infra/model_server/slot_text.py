@@ -1,0 +1,196 @@
+"""Text and JSON as tokens in which every uncommon word and every identifier is one *slot*.
+
+A slot stands for one exact string of one conversation, numbered by first appearance. To copy an order id the model
+copies one token, and it cannot misspell it; the server maps the slot back. Everything is reversible byte for byte.
+"""
+
+import json
+import random
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+SPECIALS = (
+    *("<pad>", "<end>", "<tools>", "<user>", "<assistant>", "<call>", "<tool>", "<{>", "<}>", "<[>", "<]>"),
+    *("<:>", "<=>", "<,>", "<(>", "<)>", "<text>", "<cap>", "<up>", "<join>", "<space>", "<spell>", "</spell>"),
+)
+SLOTS = 192
+BYTES = 256
+
+WHITESPACE = frozenset(" \t\n\r\f\v")
+_CHUNK = re.compile(r"[ \t\n\r\f\v]+|[^ \t\n\r\f\v\"'(),;!?{}\[\]<>=*|`]+|.", re.DOTALL)
+_LEAD = re.compile(r"[#$]+")
+_TAIL = re.compile(r"[.:]+$")
+_WORD = re.compile(r"[^\W\d_]+|.", re.DOTALL)
+_SNAKE = re.compile(r"[a-z][a-z0-9]*(?:_[a-z][a-z0-9]*)*")
+_OPENERS = frozenset("#$('\"-_/@[{")
+_SPACED = frozenset("#$(")
+
+
+class Vocabulary:
+    """The token ids: specials, then bytes, then slots, then words."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        """Number the tokens; `words` are surfaces, lower-case but for exceptions such as "I"."""
+        self.special = {name: i for i, name in enumerate(SPECIALS)}
+        self.first_byte = len(SPECIALS)
+        self.first_slot = self.first_byte + BYTES
+        self.first_word = self.first_slot + SLOTS
+        self.words = list(words)
+        self.word = {w: self.first_word + i for i, w in enumerate(words)}
+        self.size = self.first_word + len(words)
+
+    def is_byte(self, token: int) -> bool:
+        """Tell whether the token is one raw byte."""
+        return self.first_byte <= token < self.first_slot
+
+    def is_slot(self, token: int) -> bool:
+        """Tell whether the token is a slot."""
+        return self.first_slot <= token < self.first_word
+
+
+class Slots:
+    """The slots of one conversation: string to slot number and back."""
+
+    def __init__(self, rng: random.Random | None = None) -> None:
+        """Number by first appearance; with `rng` (training) in a random order, so that no slot means anything."""
+        self._order = list(range(SLOTS))
+        if rng is not None:
+            rng.shuffle(self._order)
+        self._slot: dict[str, int] = {}
+        self._string: dict[int, str] = {}
+
+    def find(self, string: str) -> int | None:
+        """Return the string's slot, or None where it has none."""
+        return self._slot.get(string)
+
+    def assign(self, string: str) -> int | None:
+        """Return the string's slot, giving it one where any is left."""
+        slot = self._slot.get(string)
+        if slot is None and len(self._slot) < SLOTS:
+            slot = self._order[len(self._slot)]
+            self._slot[string] = slot
+            self._string[slot] = string
+        return slot
+
+    def string(self, slot: int) -> str:
+        """Return what a slot stands for; an unassigned one is visibly nobody's value."""
+        return self._string.get(slot, f"unknown_{slot}")
+
+
+class Encoder:
+    """Turns text and JSON into tokens; `copying` (the model's own turns) uses slots but never makes one."""
+
+    def __init__(self, vocabulary: Vocabulary, slots: Slots) -> None:
+        """Encode with this vocabulary for the conversation of these slots."""
+        self.v = vocabulary
+        self.slots = slots
+        self.copying = False
+
+    def text(self, text: str) -> list[int]:
+        """Encode free text. Spaces that a reader would expect cost nothing."""
+        out: list[int] = []
+        before = ""
+        gap = ""
+        for piece, is_entity in _pieces(text):
+            if piece[0] in WHITESPACE:
+                gap = piece
+                continue
+            out += self._gap(before, piece, gap)
+            out += self._slot(piece) if is_entity else self._plain(piece)
+            before, gap = piece, ""
+        return out + self._whitespace(gap)
+
+    def name(self, name: str) -> list[int]:
+        """Encode an identifier: snake_case words cost one token each, anything else is marked as text."""
+        words = name.split("_")
+        if _SNAKE.fullmatch(name) and all(w in self.v.word for w in words):
+            return [self.v.word[w] for w in words]
+        return [self.v.special["<text>"], *self.text(name)]
+
+    def value(self, value: Any) -> list[int]:
+        """Encode a JSON value."""
+        s = self.v.special
+        if isinstance(value, str):
+            return [s["<:>"], *self.text(value)]
+        if isinstance(value, list):
+            return [s["<[>"], *(t for item in value for t in self.value(item)), s["<]>"]]
+        if isinstance(value, dict):
+            return self._object(value)
+        return [s["<=>"], *self.text(json.dumps(value))]
+
+    def _object(self, value: dict[str, Any]) -> list[int]:
+        s = self.v.special
+        out = [s["<{>"]]
+        comma = False
+        for key, item in value.items():
+            if comma:
+                out.append(s["<,>"])
+            out += self.name(key)
+            out += self.value(item)
+            comma = not isinstance(item, (dict, list))
+        return [*out, s["<}>"]]
+
+    def _gap(self, before: str, piece: str, gap: str) -> list[int]:
+        if gap == expected_gap(before, piece):
+            return []
+        if gap == "":
+            return [self.v.special["<join>"]]
+        return self._whitespace(gap)
+
+    def _whitespace(self, gap: str) -> list[int]:
+        return [self.v.special["<space>"] if c == " " else self.v.first_byte + ord(c) for c in gap]
+
+    def _plain(self, piece: str) -> list[int]:
+        if piece in self.v.word:
+            return [self.v.word[piece]]
+        if not piece.isalpha():
+            return [self.v.first_byte + b for b in piece.encode()] if len(piece) == 1 else self._slot(piece)
+        lower = piece.lower()
+        case = _case(piece, lower)
+        if case is None:
+            return self._slot(piece)
+        mark = [self.v.special[case]] if case else []
+        known = self.v.word.get(lower)
+        return mark + ([known] if known is not None else self._slot(lower))
+
+    def _slot(self, string: str) -> list[int]:
+        slot = self.slots.find(string) if self.copying else self.slots.assign(string)
+        if slot is not None:
+            return [self.v.first_slot + slot]
+        spelled = [self.v.first_byte + b for b in string.encode()]
+        return [self.v.special["<spell>"], *spelled, self.v.special["</spell>"]]
+
+
+def _pieces(text: str) -> Iterator[tuple[str, bool]]:
+    """Split text into whitespace, words, single marks, and entities (anything with a digit or an @ in it)."""
+    for chunk in _CHUNK.findall(text):
+        if chunk[0] in WHITESPACE:
+            yield chunk, False
+            continue
+        lead = _LEAD.match(chunk)
+        start = lead.end() if lead else 0
+        tail = _TAIL.search(chunk, start)
+        end = tail.start() if tail else len(chunk)
+        yield from ((c, False) for c in chunk[:start])
+        body = chunk[start:end]
+        if len(body) > 1 and (any(c.isdigit() for c in body) or "@" in body):
+            yield body, True
+        else:
+            yield from ((p, False) for p in _WORD.findall(body))
+        yield from ((c, False) for c in chunk[end:])
+
+
+def expected_gap(before: str, piece: str) -> str:
+    """Return the white space that usually stands between two pieces and therefore needs no token."""
+    wordlike = piece[0].isalnum() or piece in _SPACED
+    return " " if before and wordlike and before not in _OPENERS else ""
+
+
+def _case(piece: str, lower: str) -> str | None:
+    """Return the case mark ("" for lower case), or None where marks cannot give the exact surface back."""
+    if piece == lower:
+        return ""
+    if piece == lower.capitalize():
+        return "<cap>"
+    return "<up>" if piece == lower.upper() else None

@@ -1,0 +1,132 @@
+"""The slot renderer is reversible, hides nothing it should copy, and never fails on what a model emits."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from infra.model_server.base.pretrain import write_words
+from infra.model_server.slot_decoder import Decoder
+from infra.model_server.slot_renderer import SlotRenderer
+from infra.model_server.slot_text import SLOTS, Encoder, Slots
+
+TEXTS = st.text() | st.text(alphabet="aA bB1#.$_-@,\n\té\u2003ß") | st.from_regex(r"(#W\d{3,7}|[A-Za-z]+| |\.){1,12}")
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS | st.just("order_id"), inner, max_size=4),
+    max_leaves=12,
+)
+TOOL = {"type": "function", "function": {"name": "get_user_details", "parameters": {"properties": {"user_id": {}}}}}
+
+
+@pytest.fixture(scope="module")
+def renderer(tmp_path_factory: pytest.TempPathFactory) -> SlotRenderer:
+    folder = tmp_path_factory.mktemp("words")
+    write_words(Path(folder))
+    return SlotRenderer(Path(folder))
+
+
+def call(name: str, arguments: str) -> dict[str, object]:
+    function = {"name": name, "arguments": arguments}
+    return {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "type": "function", "function": function}]}
+
+
+@given(text=TEXTS, copying=st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_text_comes_back_byte_for_byte(renderer: SlotRenderer, text: str, copying: bool) -> None:
+    slots = Slots()
+    encoder = Encoder(renderer.v, slots)
+    encoder.copying = copying
+    assert Decoder(renderer.v, slots).text(encoder.text(text)) == text
+
+
+@given(name=TEXTS | st.just("get_user_details"), arguments=st.dictionaries(TEXTS, JSON, max_size=4))
+@settings(max_examples=200, deadline=None)
+def test_a_call_comes_back_with_its_name_and_arguments(
+    renderer: SlotRenderer, name: str, arguments: dict[str, object]
+) -> None:
+    message = call(name, json.dumps(arguments))
+    rendered = renderer.render([message], [], rng=random.Random(0))
+    trained = [i for i, label in zip(rendered.input_ids, rendered.labels, strict=True) if label != -100]
+    function = renderer.parse(trained, rendered.state)["tool_calls"][0]["function"]
+    assert (function["name"], json.loads(function["arguments"])) == (name, arguments)
+
+
+@given(tokens=st.lists(st.integers(0, 4000), max_size=40))
+@settings(max_examples=300, deadline=None)
+def test_any_tokens_are_read_as_some_message(renderer: SlotRenderer, tokens: list[int]) -> None:
+    message = renderer.parse(tokens, Slots())
+    assert message["role"] == "assistant"
+    assert isinstance(message.get("content") or message.get("tool_calls") or "", (str, list))
+
+
+def test_an_identifier_is_one_token_wherever_it_stands(renderer: SlotRenderer) -> None:
+    messages = [
+        {"role": "user", "content": "Where is order #W7678072?"},
+        call("get_order_details", '{"order_id":"#W7678072"}'),
+        {"role": "tool", "content": '{"order_id":"#W7678072","status":"pending"}'},
+    ]
+    rendered = renderer.render(messages, [TOOL])
+    slot = renderer.v.first_slot
+    assert rendered.input_ids.count(slot) == 3
+    assert isinstance(rendered.state, Slots)
+    assert rendered.state.string(0) == "W7678072"
+
+
+def test_only_the_assistants_turns_and_their_ends_are_trained(renderer: SlotRenderer) -> None:
+    messages = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hello, how are you?"}]
+    rendered = renderer.render(messages, [TOOL])
+    trained = [i for i, label in zip(rendered.input_ids, rendered.labels, strict=True) if label != -100]
+    assert renderer.parse(trained, rendered.state)["content"] == "Hello, how are you?"
+    assert trained[-1] in renderer.stop_ids
+    assert all(label in (-100, token) for token, label in zip(rendered.input_ids, rendered.labels, strict=True))
+
+
+def test_a_longer_conversation_starts_with_the_tokens_of_the_shorter(renderer: SlotRenderer) -> None:
+    messages = [
+        {"role": "user", "content": "I am Noah Brown, 80279"},
+        call("find_user_id_by_name_zip", '{"first_name":"Noah","last_name":"Brown","zip":"80279"}'),
+        {"role": "tool", "content": "noah_brown_6181"},
+        call("get_user_details", '{"user_id":"noah_brown_6181"}'),
+    ]
+    whole = renderer.render(messages, [TOOL]).input_ids
+    prompt = renderer.render(messages[:3], [TOOL], generation=True).input_ids
+    assert whole[: len(prompt)] == prompt
+
+
+def test_permuted_slots_change_the_tokens_and_not_the_message(renderer: SlotRenderer) -> None:
+    messages = [{"role": "user", "content": "zip 80279"}, {"role": "assistant", "content": "80279"}]
+    one, two = (renderer.render(messages, [], rng=random.Random(seed)) for seed in (1, 2))
+    assert one.input_ids != two.input_ids
+    for rendered in (one, two):
+        trained = [i for i, label in zip(rendered.input_ids, rendered.labels, strict=True) if label != -100]
+        assert renderer.parse(trained, rendered.state)["content"] == "80279"
+
+
+def test_more_strings_than_slots_are_spelled_out(renderer: SlotRenderer) -> None:
+    text = " ".join(str(1000 + n) for n in range(SLOTS + 20))
+    slots = Slots()
+    assert Decoder(renderer.v, slots).text(Encoder(renderer.v, slots).text(text)) == text
+
+
+def test_a_slot_that_stands_for_nothing_is_visible_as_such(renderer: SlotRenderer) -> None:
+    name = renderer.call_prefix("get_user_details")
+    tokens = [
+        *name,
+        *Encoder(renderer.v, Slots()).name("user_id"),
+        renderer.v.special["<:>"],
+        renderer.v.first_slot + 17,
+    ]
+    message = renderer.parse([*tokens, renderer.v.special["<}>"]], Slots())
+    assert json.loads(message["tool_calls"][0]["function"]["arguments"]) == {"user_id": "unknown_17"}
+
+
+def test_a_broken_off_call_keeps_what_the_model_wrote(renderer: SlotRenderer) -> None:
+    message = renderer.parse(renderer.call_prefix("get_user_details"), Slots())
+    function = message["tool_calls"][0]["function"]
+    assert function["name"] == "get_user_details"
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(function["arguments"])
