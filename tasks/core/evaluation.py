@@ -6,7 +6,7 @@ from tasks.core.conversation import ToolCall
 from tasks.core.record import Record
 
 Kind = Literal["call", "text"]
-ErrorKind = Literal["timeout", "provider", "filtered", "context"]
+ErrorKind = Literal["timeout", "unreachable", "provider", "filtered", "context"]
 
 
 class EvalItem(Record):
