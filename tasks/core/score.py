@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from tasks.core import grader
 from tasks.core.conversation import ToolCall
 from tasks.core.evaluation import Answer, EvalItem, ItemMeta, Score
 from tasks.core.provenance import Sources, unsourced
+from tasks.core.record import canonical_json
+from tasks.core.tool_schema import ToolBook
 
 # Explanations are read by people: a model may answer with pages, or with a thousand calls.
 _SHOWN = 300
@@ -52,9 +55,18 @@ def invented_values(
 ) -> list[str]:
     """Return each argument value of a call that neither the conversation so far (OpenAI messages) nor a tool holds."""
     try:
-        return unsourced(grader.read_arguments(call.arguments) or {}, Sources.of(messages, tools))
+        sources = Sources(_tool_book(canonical_json(tools)))
+        for message in messages:
+            sources.add(message)
+        return unsourced(grader.read_arguments(call.arguments) or {}, sources)
     except RecursionError:  # brackets within brackets, as deep as the model liked, are in no conversation
         return ["the arguments, nested without end,"]
+
+
+@lru_cache(maxsize=16)
+def _tool_book(tools: str) -> ToolBook:
+    """Return the compiled tools of a request; a whole set has the same few, and compiling takes longer than scoring."""
+    return ToolBook(json.loads(tools))
 
 
 def _wire(call: ToolCall) -> dict[str, Any]:
