@@ -1,0 +1,303 @@
+"""Records a run in MLflow so that it can be walked back from the model id to its scenarios; repeatable throughout."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from tasks import mlflow_store
+from tasks.core.config import Profile, TrackingConfig
+from tasks.core.dataset import DatasetFile, DatasetSplit
+from tasks.core.evaluation import Comparison, DecisionSet, EvalReport
+from tasks.core.run import PrefectRun, TrackedRun
+from tasks.core.training import TrainingJob, TrainingMetric
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput, Metric
+
+RUN_TAG = "zava.prefect_run_id"
+# MLflow keeps 36 characters of a digest; the whole one stands in a tag beside it.
+DIGEST_LENGTH = 36
+PARENT = "mlflow.parentRunId"
+
+
+def open_run(profile: Profile, prefect: PrefectRun, tags: Mapping[str, str]) -> TrackedRun:
+    """Return the MLflow run of a Prefect run, made with the whole profile where there is none yet.
+
+    Raises:
+        ServiceError: MLflow does not answer.
+    """
+    with mlflow_store.connected(profile.tracking, "open the run") as client:
+        experiment = mlflow_store.experiment(client, profile.tracking.experiment)
+        run_id = mlflow_store.find_run(client, experiment, {RUN_TAG: prefect.run_id})
+        if run_id is None:
+            linked = {
+                RUN_TAG: prefect.run_id,
+                "zava.prefect_url": prefect.address,
+                "mlflow.note.content": f"Prefect run: [{prefect.name}]({prefect.address})",
+                **tags,
+            }
+            run_id = str(client.create_run(experiment, run_name=prefect.name, tags=linked).info.run_id)
+        # Also for a run that is there: the process that made it may have been killed right after.
+        values = profile.model_dump(mode="json")
+        mlflow_store.log_params(client, run_id, _flat(values))
+        client.log_text(run_id, yaml.safe_dump(values, sort_keys=False), "profile.yaml")
+    return tracked(profile.tracking, experiment, run_id)
+
+
+def tracked(tracking: TrackingConfig, experiment_id: str, run_id: str) -> TrackedRun:
+    """Return the record of a run with its address in the MLflow UI."""
+    address = f"{tracking.mlflow_uri}/#/experiments/{experiment_id}/runs/{run_id}"
+    return TrackedRun(experiment_id=experiment_id, run_id=run_id, address=address)
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, entry in value.items():
+        if isinstance(entry, Mapping):
+            flat |= _flat(entry, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = str(entry)
+    return flat
+
+
+def dataset(tracking: TrackingConfig, run: TrackedRun, split: DatasetSplit, decisions: DecisionSet) -> None:
+    """Record the datasets as inputs under their own digests, their rows, the gate funnel and all files.
+
+    Raises:
+        ServiceError: MLflow does not answer.
+    """
+    files = (("training", split.train), ("validation", split.valid), ("heldout", split.heldout))
+    with mlflow_store.connected(tracking, "record the datasets") as client:
+        inputs = [_input(file.path, file.sha256, f"{file.split}.jsonl", context) for context, file in files]
+        inputs.append(_input(decisions.path, decisions.sha256, "decisions.jsonl", "evaluation"))
+        client.log_inputs(run.run_id, datasets=inputs)
+        counts: dict[str, float] = {f"rows_{file.split}": file.rows for _, file in files}
+        counts |= {"decisions": decisions.items, "decisions_call": decisions.call_items}
+        counts |= {"funnel_played": split.funnel.played, "funnel_kept": split.funnel.kept}
+        counts |= {f"funnel_stopped_{gate}": count for gate, count in split.funnel.stopped.items()}
+        mlflow_store.log_metrics(client, run.run_id, counts)
+        client.log_dict(run.run_id, split.funnel.model_dump(mode="json"), "dataset/funnel.json")
+        mlflow_store.set_tags(
+            client,
+            run.run_id,
+            {
+                "zava.train_sha256": split.train.sha256,
+                "zava.valid_sha256": split.valid.sha256,
+                "zava.heldout_sha256": split.heldout.sha256,
+                "zava.decisions_sha256": decisions.sha256,
+                "zava.policy_sha256": split.policy_sha256,
+                "zava.tools_sha256": split.tools_sha256,
+            },
+        )
+        for path in _paths(split, decisions):
+            client.log_artifact(run.run_id, path, "dataset")
+
+
+def _paths(split: DatasetSplit, decisions: DecisionSet) -> Iterator[str]:
+    file: DatasetFile | DecisionSet
+    for file in (split.train, split.valid, split.heldout, decisions):
+        yield file.path
+        yield file.meta_path
+
+
+def _input(path: str, sha256: str, name: str, context: str) -> "DatasetInput":
+    from mlflow.data.dataset_source_registry import resolve_dataset_source
+    from mlflow.data.meta_dataset import MetaDataset
+    from mlflow.entities import DatasetInput, InputTag
+
+    # Its base declares `profile` abstract, and the class works without.
+    made = MetaDataset(  # type: ignore[abstract]
+        source=resolve_dataset_source(path), name=name, digest=sha256[:DIGEST_LENGTH]
+    )
+    tags = [InputTag("mlflow.data.context", context), InputTag("sha256", sha256)]
+    return DatasetInput(dataset=made._to_mlflow_entity(), tags=tags)
+
+
+def job(tracking: TrackingConfig, run: TrackedRun, trained: TrainingJob) -> None:
+    """Record which job trains for this run.
+
+    Raises:
+        ServiceError: MLflow does not answer.
+    """
+    with mlflow_store.connected(tracking, "record the job") as client:
+        mlflow_store.set_tags(
+            client,
+            run.run_id,
+            {
+                "zava.job_id": trained.job_id,
+                "zava.job_key": trained.job_key,
+                "zava.base_model": trained.base_model,
+                "zava.model_id": trained.model_id or "",
+            },
+        )
+
+
+class StepLog:
+    """Writes the steps of a training into a run, each value once, also when a killed process wrote some before."""
+
+    def __init__(self, tracking: TrackingConfig, run: TrackedRun) -> None:
+        """Name the run; what it holds already is read at the first write."""
+        self._tracking = tracking
+        self._run = run
+        self._written: set[tuple[str, int]] | None = None
+
+    def __call__(self, metrics: Iterable[TrainingMetric]) -> None:
+        """Write what is new.
+
+        Raises:
+            ServiceError: MLflow does not answer.
+        """
+        from mlflow.entities import Metric
+
+        with mlflow_store.connected(self._tracking, "record the steps of training") as client:
+            if self._written is None:
+                self._written = _steps_in(client, self._run.run_id)
+            now = int(1000 * time.time())
+            values = {
+                (name, metric.step): value
+                for metric in metrics
+                for name, value in metric.model_dump(exclude={"step"}, exclude_none=True).items()
+            }
+            fresh = {place: value for place, value in values.items() if place not in self._written}
+            mlflow_store.log_all(
+                client, self._run.run_id, [Metric(name, v, now, step) for (name, step), v in fresh.items()]
+            )
+            self._written.update(fresh)
+
+
+def _steps_in(client: "MlflowClient", run_id: str) -> set[tuple[str, int]]:
+    names = set(client.get_run(run_id).data.metrics) & set(TrainingMetric.model_fields)
+    return {(name, entry.step) for name in names for entry in client.get_metric_history(run_id, name)}
+
+
+def curve(tracking: TrackingConfig, run: TrackedRun) -> tuple[TrainingMetric, ...]:
+    """Return the steps of training that a run holds, in order.
+
+    Raises:
+        ServiceError: MLflow does not answer.
+    """
+    steps: dict[int, dict[str, float]] = {}
+    with mlflow_store.connected(tracking, "read the steps of training") as client:
+        for name in set(client.get_run(run.run_id).data.metrics) & set(TrainingMetric.model_fields):
+            for entry in client.get_metric_history(run.run_id, name):
+                steps.setdefault(entry.step, {})[name] = entry.value
+    return tuple(TrainingMetric.model_validate({"step": step, **steps[step]}) for step in sorted(steps))
+
+
+def arm(tracking: TrackingConfig, run: TrackedRun, report: EvalReport, files: Iterable[Path]) -> TrackedRun:
+    """Record one arm as a child run: every metric under the same name in every run, its interval beside it.
+
+    Raises:
+        ServiceError: MLflow does not answer.
+    """
+    with mlflow_store.connected(tracking, f"record the arm {report.arm!r}") as client:
+        tags = {PARENT: run.run_id, "zava.arm": report.arm}
+        child = mlflow_store.find_run(client, run.experiment_id, tags)
+        if child is None:
+            created = client.create_run(run.experiment_id, run_name=report.arm, tags=tags)
+            child = str(created.info.run_id)
+        mlflow_store.set_tags(
+            client,
+            child,
+            {
+                "zava.model_id": report.model_id,
+                "zava.decisions_sha256": report.decision_set_sha256,
+                "zava.scores_sha256": report.scores_sha256,
+            },
+        )
+        mlflow_store.log_metrics(client, child, _metrics_of(report))
+        for path in files:
+            client.log_artifact(child, str(path))
+        client.set_terminated(child)
+    return tracked(tracking, run.experiment_id, child)
+
+
+def _metrics_of(report: EvalReport) -> dict[str, float]:
+    values: dict[str, float] = {}
+    for name, metric in report.metrics.items():
+        values |= {name: metric.value, f"{name}_low": metric.low, f"{name}_high": metric.high, f"{name}_n": metric.n}
+    return values | {
+        "errored": report.errored,
+        "latency_p50_s": report.latency_p50_s,
+        "latency_p95_s": report.latency_p95_s,
+        "prompt_tokens": report.prompt_tokens,
+        "completion_tokens": report.completion_tokens,
+        "evaluation_seconds": report.seconds,
+    }
+
+
+def comparison(tracking: TrackingConfig, run: TrackedRun, compared: Comparison) -> None:
+    """Record the paired differences in the parent run, and the tuned arm's metrics, so that runs line up in a table.
+
+    Raises:
+        ServiceError: MLflow does not answer.
+    """
+    values = _metrics_of(compared.tuned)
+    for change in compared.differences:
+        name = f"gain_{change.metric}"
+        values |= {name: change.difference, f"{name}_low": change.low, f"{name}_high": change.high}
+    with mlflow_store.connected(tracking, "record the comparison") as client:
+        mlflow_store.log_metrics(client, run.run_id, values)
+        client.log_dict(run.run_id, compared.model_dump(mode="json"), "evaluation/comparison.json")
+
+
+def model(tracking: TrackingConfig, run: TrackedRun, trained: TrainingJob, report: EvalReport) -> str:
+    """Record the tuned model as an external model that points to its job and its metrics, and return its MLflow id.
+
+    Raises:
+        ServiceError: MLflow does not answer.
+    """
+    with mlflow_store.connected(tracking, "record the model") as client:
+        found = client.search_logged_models(
+            [run.experiment_id], filter_string=f"source_run_id = '{run.run_id}'", max_results=1
+        )
+        if found:
+            return str(found[0].model_id)
+        import mlflow
+
+        made = mlflow.create_external_model(
+            # MLflow allows neither '/', ':' nor '.' in a name.
+            name="".join(char if char.isalnum() or char in "-_" else "-" for char in report.model_id),
+            source_run_id=run.run_id,
+            experiment_id=run.experiment_id,
+            params={"base_model": trained.base_model, "job_id": trained.job_id, "job_key": trained.job_key},
+            tags={"zava.model_id": report.model_id, "zava.decisions_sha256": report.decision_set_sha256},
+            model_type="agent",
+        )
+        now = int(1000 * time.time())
+        client.log_batch(run.run_id, metrics=_model_metrics(report, now, run.run_id, made.model_id))
+    return str(made.model_id)
+
+
+def _model_metrics(report: EvalReport, now: int, run_id: str, model_id: str) -> "list[Metric]":
+    from mlflow.entities import Metric
+
+    return [
+        Metric(name, metric.value, now, 0, model_id=model_id, run_id=run_id) for name, metric in report.metrics.items()
+    ]
+
+
+def files(tracking: TrackingConfig, run: TrackedRun, paths: Iterable[Path], folder: str) -> None:
+    """Record files under a folder of the run.
+
+    Raises:
+        ServiceError: MLflow does not answer.
+    """
+    with mlflow_store.connected(tracking, "record files") as client:
+        for path in paths:
+            client.log_artifact(run.run_id, str(path), folder)
+
+
+def close_run(tracking: TrackingConfig, run: TrackedRun, *, status: str, tags: Mapping[str, str]) -> None:
+    """Set last tags and end the run: `FINISHED`, `FAILED` or `KILLED`.
+
+    Raises:
+        ServiceError: MLflow does not answer.
+    """
+    with mlflow_store.connected(tracking, "close the run") as client:
+        mlflow_store.set_tags(client, run.run_id, tags)
+        client.set_terminated(run.run_id, status)
