@@ -49,7 +49,7 @@ CITIES = (
 STATES = "TX CA NY WA CO IL FL MA OR AZ OH NC MI GA".split()
 
 GREETINGS = (
-    "Hi", "Hello", "Hey", "Good day", "Hi there", "Hello there", "Dear team", "Good morning", "Good evening", "Hey there"
+    "Hi", "Hello", "Hey", "Good day", "Hi there", "Hello there", "Dear team", "Good morning", "Good evening",
 )  # fmt: skip
 CHAT = (
     "I hope you can help me.", "Sorry to bother you.", "It is a bit urgent.", "This is my first time here.",
@@ -102,6 +102,15 @@ INTERFACE_WORDS = (
     "bicycle tent speaker camera tablet charger cable mirror carpet basket ladder drill glove boot bench wireless "
     "wooden leather cotton wool steel plastic silver gold grey gray purple yellow orange beige navy pink teal "
     "medium capacity storage connectivity length width height weight finish pattern sized extra inch liter "
+    "cancel cancels cancelling canceling cancellations proceed proceeding okay alright yep yeah yup nope PayPal "
+    "birthday wedding sister brother mom dad kids dog cat neighbor neighbour roommate uncle aunt wife husband boss "
+    "upset angry loud noisy worried confused lovely perfect fantastic awful terrible awesome wonderful honest "
+    "gb tb mb cm mm kg lb oz ft ml watt watts volt cups packs pack pieces wood wooden steel bamboo ceramic linen "
+    "shoe shoes pot pots pan towel towels rug mug mugs sweater boots gloves hose curtain notebook bookshelf bag bags "
+    "toaster blender kitchen bathroom bedroom lane oak maple cedar pine park sunset lake hill grove "
+    "fulfillment fulfillments cart basket checkout invoice coupon discount warranty fragile package parcels courier "
+    "swapping swaps exchanging returning refunded refunding refunds replaces replacing replacement modification "
+    "modifying adjust adjustment edit edited editing correction corrected typo postal location residence resident "
     "true false null greetings evening morning afternoon howdy cheers regards kindly hurry annoyed frustrated upset "
     "wrong arrived ordered ordering bought purchased purchase mailed ship shipped ships unshipped redirect moved "
     "moving relocated apartment doesn isn didn won couldn wouldn haven hasn shouldn aren wasn ve ll re m s t d"

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import random
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -137,11 +138,11 @@ def train(rank: int, args: argparse.Namespace) -> None:
     model = new_model(renderer)
     parts = optimizers(model, args.lr)
     peaks = [[group["lr"] for group in part.param_groups] for part in parts]
-    seen, step, started, mean = 0.0, 0, time.time(), math.nan
+    seen, started, mean = 0.0, time.time(), math.nan
     share = args.tokens / args.processes
     stream = batches(renderer, random.Random(f"{args.seed}-{rank}"), lambda: seen / share, args.batch_tokens)
     log = (out / "pretrain.jsonl").open("a", encoding="utf-8") if rank == 0 else None
-    for ids, labels in stream:
+    for step, (ids, labels) in enumerate(stream):
         loss = _loss(model, ids, labels)
         loss.backward()
         total = _average(model, ids.numel(), args.processes)
@@ -153,9 +154,8 @@ def train(rank: int, args: argparse.Namespace) -> None:
                 group["lr"] = lr * scale
             part.step()
             part.zero_grad()
-        step += 1
         mean = loss.item() if math.isnan(mean) else 0.97 * mean + 0.03 * loss.item()
-        if log and step % 50 == 0:
+        if log and (step + 1) % 50 == 0:
             speed = args.processes * seen / (time.time() - started)
             row = {
                 "step": step,
@@ -165,7 +165,7 @@ def train(rank: int, args: argparse.Namespace) -> None:
             }
             log.write(json.dumps(row) + "\n")
             log.flush()
-        if log and step % 500 == 0:
+        if log and (step + 1) % 500 == 0:
             model.save_pretrained(out)
         if seen >= share:
             break
@@ -195,6 +195,13 @@ def _average(model: torch.nn.Module, tokens: int, processes: int) -> float:
     return flat[-1].item()
 
 
+def free_port() -> int:
+    """Return a port of the loopback interface that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def main() -> None:
     """Read the arguments and start the processes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -208,7 +215,7 @@ def main() -> None:
     Path(args.out).mkdir(parents=True, exist_ok=True)
     write_words(Path(args.out))
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
-    os.environ.setdefault("MASTER_PORT", "29511")
+    os.environ.setdefault("MASTER_PORT", str(free_port()))
     mp.spawn(train, args=(args,), nprocs=args.processes)
 
 

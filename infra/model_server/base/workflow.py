@@ -104,7 +104,7 @@ class Domain:
         self.actions = [self._action(a) for a in r.sample(lx.ACTS, r.randint(2, 6))]
         tools = [t for k, t in ways.items() if k == self.identify or r.random() < 0.5]
         tools += [self.get_person, self.get_entity, self.get_group, *((n, p) for n, p, _ in self.actions)]
-        tools += [(c.tool_name(r), [f"{r.choice(lx.ENTITIES)}_id"]) for _ in range(r.randint(0, 5))]
+        tools += [(c.tool_name(r), [f"{r.choice(lx.ENTITIES)}_id"]) for _ in range(r.randint(0, 8))]
         r.shuffle(tools)
         self.tools = [c.tool(n, p) for n, p in dict(tools).items()]
 
