@@ -83,7 +83,7 @@ async def run_turns(
         if answer.error is not None:
             yield Stopped(reason=f"no answer ({answer.error}): {answer.error_message}")
             return
-        calls = _with_ids(answer.tool_calls, len(messages))
+        calls = _with_ids(answer.tool_calls, messages)
         messages.append(Message(role="assistant", content=answer.content, tool_calls=calls))
         if not calls:
             yield Spoke(text=answer.content or "")
@@ -117,11 +117,12 @@ async def _run(shop: Shop, call: ToolCall, limits: Limits, *, within_budget: boo
     return Called(call=call, result=result, is_error=is_error)
 
 
-def _with_ids(calls: Sequence[ToolCall], position: int) -> tuple[ToolCall, ...]:
-    """Return the calls with an id each, no two alike: a result is tied to its call by the id alone."""
+def _with_ids(calls: Sequence[ToolCall], messages: Sequence[Message]) -> tuple[ToolCall, ...]:
+    """Return the calls with an id each, unlike any in the conversation: the id alone ties a result to its call."""
+    taken = {call.id for message in messages for call in message.tool_calls}
     ids = [call.id for call in calls]
-    if all(ids) and len(set(ids)) == len(ids):
+    if all(ids) and len({*taken, *ids}) == len(taken) + len(ids):
         return tuple(calls)
     return tuple(
-        call.model_copy(update={"id": f"call_{position}_{index}"}) for index, call in enumerate(calls, start=1)
+        call.model_copy(update={"id": f"call_{len(messages)}_{place}"}) for place, call in enumerate(calls, start=1)
     )
