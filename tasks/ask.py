@@ -11,6 +11,7 @@ from typing import Any
 
 import openai
 from openai import AsyncOpenAI
+from openai.types.chat import ChatCompletion
 
 from tasks.core.config import EvaluationConfig
 from tasks.core.conversation import ToolCall
@@ -52,7 +53,9 @@ async def ask(client: AsyncOpenAI, request: Request, timeout_s: float) -> Answer
     started = time.monotonic()
     try:
         async with asyncio.timeout(timeout_s):
-            completion = await client.chat.completions.create(**request)
+            # Not chat.completions.create: that walks every message and tool against its types, 8 ms of CPU a request
+            # with the shop's tools, and sends the same bytes.
+            completion = await client.post("/chat/completions", body=request, cast_to=ChatCompletion)
     except (TimeoutError, openai.APITimeoutError):
         return _failed("timeout", f"no answer within {timeout_s:g} s", started)
     except openai.APIConnectionError as error:
