@@ -66,7 +66,7 @@ class GateVerdict(Record):
 
 
 class Conversation(Record):
-    """A played scenario. `messages` starts with the system prompt; `tools` are OpenAI tool dicts as served."""
+    """A played scenario. `messages` starts with the system prompt; `template_ids` are those of the customer's words."""
 
     id: str
     scenario_id: str

@@ -12,6 +12,7 @@ Question = Literal["identity", "request", "reason", "refund", "payment", "confir
 GREETS = 0.7  # share of conversations that begin with a greeting
 CONNECTS = 0.6  # share of further requests with a connecting phrase
 TELLS_AT_ONCE = 0.5  # share of vague customers who name their request along with their identity
+REASON_FIRST = 0.3  # share of cancellations whose reason comes before the request
 
 
 class Said(NamedTuple):
@@ -104,7 +105,7 @@ class ScriptedCustomer:
         parts = [Said(self._heard(spoken), {})]
         if "reason" in told:
             parts.append(self._reason(request))
-            if self._rng.random() < 0.3:
+            if self._rng.random() < REASON_FIRST:
                 parts.reverse()
         elif "payment" in told and request.intent != "modify_payment":
             act = "refund_to" if request.intent == "return" else "pay_with"

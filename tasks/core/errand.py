@@ -14,6 +14,8 @@ T = TypeVar("T")
 ASKED_LATE = 0.35  # share of reasons and payment methods that the customer tells only when asked
 TWO_ITEMS = 0.3  # share of returns and modifications that are about two items
 MOST_READS = 3  # orders that may have to be read until an item is found
+NAMED_BY_KIND = 0.7  # share of payment methods called "my PayPal" and the like, where that is clear
+CALLED_ORIGINAL = 0.5  # share of refunds to the original method that are called just that
 SAFE_REASONS = ("no longer needed", "ordered by mistake")
 NEEDED_STATUS: dict[Intent, str] = {
     "cancel": "pending",
@@ -64,7 +66,8 @@ class ErrandDrawer:
         self._peers = peers
         self._user = shop.users[customer_id]
         self._orders = [shop.orders[order_id] for order_id in self._user["orders"]]
-        self._taken: set[str] = set()
+        self._taken: set[str] = set()  # orders that a change is asked for; a question may still follow
+        self._asked_about: set[str] = set()
         self._shown: set[str] = set()
         self.result_chars = _chars(self._user)  # of all tool results so far, as JSON
         self._spent_cards: set[str] = set()
@@ -97,8 +100,10 @@ class ErrandDrawer:
         if errand.call is not None:
             self.result_chars += _chars(errand.shows[0] if errand.shows else self._user)
 
-    def _update_address(self, trap: Trap | None) -> Errand:
+    def _update_address(self, trap: Trap | None) -> Errand | None:
         address = self._new_address(self._user["address"])
+        if address is None:
+            return None
         request = Request(intent="update_address", facts={"address": address}, trap=trap)
         return self._closed(request, "update_address", {"user_id": self._user["user_id"], **address})
 
@@ -108,9 +113,10 @@ class ErrandDrawer:
 
     def _order_status(self, trap: Trap | None) -> Errand | None:
         orders = self._foreign(_STATUSES) if trap == "foreign_order" else self._orders
-        order = self._pick(orders)
+        order = self._pick([order for order in orders if order["order_id"] not in self._asked_about])
         if order is None:
             return None
+        self._asked_about.add(order["order_id"])
         request = Request(intent="order_status", facts={"order_id": order["order_id"]}, trap=trap)
         if trap == "foreign_order":
             return Errand(request, None, f"refused {trap}")
@@ -195,9 +201,9 @@ class ErrandDrawer:
 
     def _modify_order_address(self, trap: Trap | None) -> Errand | None:
         order = self._order("modify_order_address", trap)
-        if order is None:
+        address = self._new_address(order["address"]) if order else None
+        if order is None or address is None:
             return None
-        address = self._new_address(order["address"])
         facts = {"order_id": order["order_id"], "address": address}
         request = Request(intent="modify_order_address", facts=facts, trap=trap)
         arguments = {"order_id": order["order_id"], **address}
@@ -268,7 +274,7 @@ class ErrandDrawer:
         if chosen is None:
             return None
         named = self._named(chosen)
-        if chosen == original and self._rng.random() < 0.5:
+        if chosen == original and self._rng.random() < CALLED_ORIGINAL:
             named["said_as"] = "original"
         return named
 
@@ -290,21 +296,20 @@ class ErrandDrawer:
         """Say how the customer names a method: by its kind where that is clear, else by its id."""
         source = self._user["payment_methods"][method_id]["source"]
         kinds = [method["source"] for method in self._user["payment_methods"].values()]
-        by_kind = kinds.count(source) == 1 and self._rng.random() < 0.7
+        by_kind = kinds.count(source) == 1 and self._rng.random() < NAMED_BY_KIND
         return {"id": method_id, "source": source, "said_as": "kind" if by_kind else "id"}
 
-    def _new_address(self, old: Json) -> dict[str, str]:
+    def _new_address(self, old: Json) -> dict[str, str] | None:
         """Return an address made of another customer's street and town with numbers of its own."""
-        while True:
-            peer = self._shop.users[self._rng.choice(self._peers)]["address"]
-            if peer["country"] == old["country"] and peer["zip"] != old["zip"]:
-                break
-        street = peer["address1"].lstrip("0123456789 ")
-        unit = peer["address2"].rstrip("0123456789 ")
+        addresses = (self._shop.users[peer]["address"] for peer in self._peers)
+        near = self._pick([a for a in addresses if a["country"] == old["country"] and a["zip"] != old["zip"]])
+        if near is None:
+            return None
+        street, unit = near["address1"].lstrip("0123456789 "), near["address2"].rstrip("0123456789 ")
         return {
             "address1": f"{self._rng.randint(100, 999)} {street}",
-            "address2": f"{unit} {self._rng.randint(100, 999)}" if unit and self._rng.random() < 0.7 else "",
-            **{key: peer[key] for key in ("city", "state", "country", "zip")},
+            "address2": f"{unit} {self._rng.randint(100, 999)}" if unit else "",
+            **{key: near[key] for key in ("city", "state", "country", "zip")},
         }
 
     def _late(self, fact: str) -> tuple[str, ...]:

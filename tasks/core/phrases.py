@@ -108,16 +108,8 @@ class PhraseBook(Record):
 
     def templates(self, act: str, split: Split) -> list[tuple[str, str]]:
         """Return the (id, template) pairs that customers of a split may speak."""
-        held_out = split == "heldout"
-        return [
-            (f"{act}.{position}", template)
-            for position, template in enumerate(self.customer[act], start=1)
-            if (position % HELD_OUT_EVERY == 0) == held_out
-        ]
-
-    def is_held_out(self, template_id: str) -> bool:
-        """Whether a customer template is spoken in the held-out split alone."""
-        return int(template_id.rpartition(".")[2]) % HELD_OUT_EVERY == 0
+        numbered = [(f"{act}.{place}", template) for place, template in enumerate(self.customer[act], start=1)]
+        return [(key, template) for key, template in numbered if is_held_out(key) == (split == "heldout")]
 
     def say(self, act: str, split: Split, rng: random.Random, **slots: str) -> Spoken:
         """Render one of the customer templates of an act that the split may speak."""
@@ -158,6 +150,11 @@ def load_phrases(path: Path) -> PhraseBook:
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, p['loc'])) or 'file'}: {p['msg']}" for p in error.errors())
         raise ConfigError(f"Phrases {str(path)!r}: {problems}.") from error
+
+
+def is_held_out(template_id: str) -> bool:
+    """Whether a customer template is spoken in the held-out split alone."""
+    return int(template_id.rpartition(".")[2]) % HELD_OUT_EVERY == 0
 
 
 def slots_of(template: str) -> frozenset[str]:

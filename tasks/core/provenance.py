@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Self
 
 from tasks.core.tool_schema import ToolBook
@@ -34,7 +35,7 @@ class Sources:
         self._closed = {_fold(value) for value in tools.closed_values if isinstance(value, str)}
         self._closed_numbers = {Decimal(str(value)) for value in tools.closed_values if _is_number(value)}
         self._told: list[str] = []  # by the customer and the tools
-        self._guidance = [_fold(tools.text)]  # policy and tool descriptions: words, never ids
+        self._guidance = [_fold_again(tools.text)]  # policy and tool descriptions: words, never ids
         self._numbers: set[Decimal] = set()
         self._counted = 0
 
@@ -52,7 +53,7 @@ class Sources:
         if not isinstance(content, str) or message["role"] == "assistant":
             return
         if message["role"] == "system":
-            self._guidance.append(_fold(content))
+            self._guidance.append(_fold_again(content))
         else:
             self._told.append(_fold(_unescaped(content) if message["role"] == "tool" else content))
 
@@ -110,7 +111,7 @@ def unsourced(arguments: Mapping[str, Any], sources: Sources) -> list[str]:
 
 
 def is_propagated(value: Any, tool_results: Iterable[str]) -> bool:
-    """Whether an argument holds something that a tool returned earlier: a number, or text of four or more characters."""
+    """Whether an argument holds something that a tool returned earlier: a number, or four or more characters."""
     results = [_fold(_unescaped(result)) for result in tool_results]
     return any(
         any(_within(_fold(str(leaf)), result) for result in results)
@@ -150,6 +151,12 @@ def _numbers_in(text: str) -> Iterator[Decimal]:
 
 def _fold(text: str) -> str:
     return " ".join(text.casefold().split())
+
+
+@lru_cache(maxsize=16)
+def _fold_again(text: str) -> str:
+    """Fold a text that conversation after conversation begins with."""
+    return _fold(text)
 
 
 def _unescaped(result: str) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from jsonschema import Draft202012Validator, SchemaError
 from jsonschema.validators import extend
@@ -31,6 +31,7 @@ class ToolBook:
             ValueError: A tool is not of that shape, or its parameters are no JSON schema; the message says which.
         """
         self._validators: dict[str, Any] = {}
+        self._plain: dict[str, _PlainSchema | None] = {}
         texts: list[str] = []
         closed: list[Any] = []
         for place, tool in enumerate(tools):
@@ -38,6 +39,7 @@ class ToolBook:
             if name in self._validators:
                 raise ValueError(f"tools[{place}] is named {name!r} like a tool before it")
             self._validators[name] = _validator(place, parameters)
+            self._plain[name] = _PlainSchema.of(parameters)
             texts += [name, description, *_descriptions(parameters)]
             closed += _closed_values(parameters)
         self.text = "\n".join(texts)
@@ -53,6 +55,9 @@ class ToolBook:
         validator = self._validators.get(name)
         if validator is None:
             return f"there is no tool {name!r}"
+        plain = self._plain[name]
+        if plain is not None and plain.surely_fit(arguments):
+            return None
         try:
             error = next(validator.iter_errors(arguments), None)
         except Unresolvable as unresolvable:
@@ -63,6 +68,42 @@ class ToolBook:
         return f"{name}{where}: {_cut(error.message)}"
 
 
+class _PlainSchema(NamedTuple):
+    """A schema of flat arguments, checked fast; the validator still judges what fails here."""
+
+    required: frozenset[str]
+    scalars: dict[str, type]
+    lists: dict[str, type]
+
+    @classmethod
+    def of(cls, schema: Mapping[str, Any]) -> "_PlainSchema | None":
+        """Return the plain form of a schema, or None where it says more than names, types and what is required."""
+        if not set(schema) <= {"type", "properties", "required", "description", "title", "additionalProperties"}:
+            return None
+        if schema.get("type") != "object" or schema.get("additionalProperties", False) is not False:
+            return None
+        scalars, lists = dict[str, type](), dict[str, type]()
+        for name, field in schema.get("properties", {}).items():
+            if (one := _plain_type(field)) is not None:
+                scalars[name] = one
+            elif _is_plain_list(field) and (one := _plain_type(field["items"])) is not None:
+                lists[name] = one
+            else:
+                return None
+        return cls(frozenset(schema.get("required", ())), scalars, lists)
+
+    def surely_fit(self, arguments: Mapping[str, Any]) -> bool:
+        """Whether arguments fit beyond doubt."""
+        return self.required <= arguments.keys() and all(map(self._fits, arguments.items()))
+
+    def _fits(self, argument: tuple[str, Any]) -> bool:
+        name, value = argument
+        if name in self.scalars:
+            return type(value) is self.scalars[name]
+        one = self.lists.get(name)
+        return one is not None and type(value) is list and all(type(part) is one for part in value)
+
+
 def read_arguments(text: str) -> dict[str, Any]:
     """Return the arguments of a call as an object.
 
@@ -70,7 +111,7 @@ def read_arguments(text: str) -> dict[str, Any]:
         ValueError: The text is not one JSON object with each key once; the message says why.
     """
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        value = _DECODER.decode(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if not isinstance(value, dict):
@@ -97,6 +138,20 @@ def _validator(place: int, parameters: Mapping[str, Any]) -> Any:
         raise ValueError(f"tools[{place}] has parameters that are no JSON schema: {_cut(error.message)}") from error
     # An empty registry: a schema must not make the validator fetch anything.
     return _Strict(_closed(parameters), registry=Registry())
+
+
+_PLAIN_TYPES = {"string": str, "integer": int, "boolean": bool}
+
+
+def _plain_type(field: Any) -> type | None:
+    plain = isinstance(field, Mapping) and set(field) <= {"type", "description", "title", "default"}
+    kind = field.get("type") if plain else None
+    return _PLAIN_TYPES.get(kind) if isinstance(kind, str) else None
+
+
+def _is_plain_list(field: Any) -> bool:
+    plain = isinstance(field, Mapping) and set(field) <= {"type", "items", "description", "title"}
+    return plain and field.get("type") == "array" and "items" in field
 
 
 def _closed(schema: Any) -> Any:
@@ -138,6 +193,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
 
 
 def _cut(text: str) -> str:

@@ -1,0 +1,192 @@
+"""The gates that need no shop: is a row well-formed, and does every argument come from somewhere.
+
+Both are pure functions over a row in the OpenAI shape: `messages`, `tools` and `parallel_tool_calls`.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from tasks.core.conversation import GateVerdict
+from tasks.core.provenance import Sources, unsourced
+from tasks.core.tool_schema import ToolBook, read_arguments
+
+ROW_KEYS = {"messages", "tools", "parallel_tool_calls"}
+_KEYS = {
+    "system": {"role", "content"},
+    "user": {"role", "content"},
+    "assistant": {"role", "content", "tool_calls"},
+    "tool": {"role", "content", "tool_call_id"},
+}
+# Which roles may come next; "call" is an assistant turn that calls a tool.
+_NEXT = {
+    "": {"system", "user"},
+    "system": {"user"},
+    "user": {"assistant", "call"},
+    "assistant": {"user"},
+    "call": {"tool"},
+    "tool": {"assistant", "call"},
+}
+_TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+Row = Mapping[str, Any]
+
+
+class Fault(NamedTuple):
+    """Why a row is refused: the kind, the same for all rows with that fault; the detail; the turn from 0, if one."""
+
+    kind: str
+    detail: str = ""
+    turn: int | None = None
+
+
+class ToolShelf:
+    """Compiles the tools of a row once, as long as row after row has the same ones."""
+
+    def __init__(self) -> None:
+        """Start with no tools compiled."""
+        self._tools: Any = None
+        self._book: ToolBook | None = None
+
+    def book(self, tools: Sequence[Mapping[str, Any]]) -> ToolBook:
+        """Return the compiled tools, or raise ValueError that says what is wrong with them."""
+        if self._book is None or tools != self._tools:
+            self._book = ToolBook(tools)
+            self._tools = tools
+        return self._book
+
+
+def format_gate(row: Row, shelf: ToolShelf) -> GateVerdict:
+    """Say whether a row is what a provider takes: keys, roles in order, paired calls, arguments that fit the schema."""
+    return _verdict("format", _first(_row_faults(row, shelf)))
+
+
+def provenance_gate(row: Row, shelf: ToolShelf) -> GateVerdict:
+    """Say whether every argument value of a well-formed row comes from somewhere."""
+    return _verdict("provenance", _first(_invented(row, shelf)))
+
+
+ROW_GATES: dict[str, Callable[[Row, ToolShelf], GateVerdict]] = {
+    "format": format_gate,
+    "provenance": provenance_gate,
+}
+
+
+def kind_of(verdict: GateVerdict) -> str:
+    """Return what kind of fault a verdict names, for counting: its reason without the detail."""
+    return f"{verdict.gate}: {verdict.reason.partition(': ')[0]}"
+
+
+def _verdict(gate: str, fault: Fault | None) -> GateVerdict:
+    if fault is None:
+        return GateVerdict(gate=gate, passed=True)
+    reason = f"{fault.kind}: {fault.detail}" if fault.detail else fault.kind
+    return GateVerdict(gate=gate, passed=False, reason=reason, turn=fault.turn)
+
+
+def _first(faults: Iterator[Fault]) -> Fault | None:
+    return next(faults, None)
+
+
+def _row_faults(row: Row, shelf: ToolShelf) -> Iterator[Fault]:
+    if set(row) != ROW_KEYS:
+        yield Fault("wrong keys", f"a row has exactly {', '.join(sorted(ROW_KEYS))}, not {', '.join(sorted(row))}")
+        return
+    if row["parallel_tool_calls"] is not False:
+        yield Fault("parallel_tool_calls must be false", repr(row["parallel_tool_calls"]))
+    messages, tools = row["messages"], row["tools"]
+    if not isinstance(messages, list) or not isinstance(tools, list) or not tools:
+        yield Fault("messages must be a list and tools a list that is not empty")
+        return
+    try:
+        book = shelf.book(tools)
+    except ValueError as error:
+        yield Fault("broken tools", str(error))
+        return
+    yield from (Fault("bad tool name", name) for name in book.names if not _TOOL_NAME.fullmatch(name))
+    yield from _message_faults(messages, book)
+
+
+def _message_faults(messages: Sequence[Any], book: ToolBook) -> Iterator[Fault]:
+    before, call_ids = "", list[str]()
+    for turn, message in enumerate(messages):
+        fault = _shape_fault(message)
+        if fault is not None:
+            yield fault._replace(turn=turn)
+            return
+        now = "call" if message.get("tool_calls") else message["role"]
+        if now not in _NEXT[before]:
+            yield Fault("roles out of order", f"{now} after {before or 'the start'}", turn)
+        if now == "call":
+            yield from _call_faults(message["tool_calls"], book, call_ids, turn)
+        elif now == "tool" and message["tool_call_id"] not in call_ids[-1:]:
+            yield Fault("tool result without its call", repr(message["tool_call_id"]), turn)
+        before = now
+    if before not in {"assistant", "call"}:
+        yield Fault("the last turn must be the assistant's", f"it is {before or 'missing'}", len(messages) - 1)
+
+
+def _shape_fault(message: Any) -> Fault | None:
+    """Return what is wrong with one message by itself."""
+    role = message.get("role") if isinstance(message, dict) else None
+    if not isinstance(role, str) or role not in _KEYS:
+        return Fault("not a message with a known role")
+    content = message.get("content")
+    if not message.keys() <= _KEYS[role]:
+        return Fault("unknown keys in a message", f"{role} has {', '.join(sorted(message.keys() - _KEYS[role]))}")
+    if role == "assistant":
+        return _assistant_fault(message)
+    if not isinstance(content, str) or (role != "tool" and not content.strip()):
+        return Fault("message without text", role)
+    if role == "tool" and not isinstance(message.get("tool_call_id"), str):
+        return Fault("tool result without its call", "tool_call_id is missing")
+    return None
+
+
+def _assistant_fault(message: Mapping[str, Any]) -> Fault | None:
+    content, calls = message.get("content"), message.get("tool_calls")
+    if "tool_calls" not in message:
+        return None if isinstance(content, str) and content.strip() else Fault("message without text", "assistant")
+    if not isinstance(calls, list) or not calls:
+        return Fault("tool_calls must be left out or hold a call")
+    if content is not None:
+        return Fault("text beside a tool call", "content must be null there")
+    return Fault("more than one call in a turn", str(len(calls))) if len(calls) > 1 else None
+
+
+def _call_faults(calls: Sequence[Any], book: ToolBook, call_ids: list[str], turn: int) -> Iterator[Fault]:
+    for call in calls:
+        if not _is_call(call):
+            yield Fault("not a function call with id, name and arguments", turn=turn)
+            return
+        if call["id"] in call_ids:
+            yield Fault("call id used twice", repr(call["id"]), turn)
+        call_ids.append(call["id"])
+        try:
+            arguments = read_arguments(call["function"]["arguments"])
+        except ValueError as error:
+            yield Fault("arguments are not a JSON object", str(error), turn)
+            return
+        if fault := book.fault(call["function"]["name"], arguments):
+            yield Fault("arguments do not fit the tool", fault, turn)
+
+
+def _is_call(call: Any) -> bool:
+    if not isinstance(call, dict) or set(call) != {"id", "type", "function"} or call["type"] != "function":
+        return False
+    function = call["function"]
+    if not isinstance(function, dict) or set(function) != {"name", "arguments"}:
+        return False
+    return bool(call["id"]) and all(isinstance(text, str) for text in (call["id"], *function.values()))
+
+
+def _invented(row: Row, shelf: ToolShelf) -> Iterator[Fault]:
+    sources = Sources(shelf.book(row["tools"]))
+    for turn, message in enumerate(row["messages"]):
+        for call in message.get("tool_calls") or ():
+            name, text = call["function"]["name"], call["function"]["arguments"]
+            yield from (
+                Fault("invented argument", f"{name} {found}", turn)
+                for found in unsourced(read_arguments(text), sources)
+            )
+        sources.add(message)
