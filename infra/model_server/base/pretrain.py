@@ -158,7 +158,7 @@ def train(rank: int, args: argparse.Namespace) -> None:
         if log and (step + 1) % 50 == 0:
             speed = args.processes * seen / (time.time() - started)
             row = {
-                "step": step,
+                "step": step + 1,
                 "tokens": int(seen * args.processes),
                 "loss": round(mean, 4),
                 "tokens_per_s": round(speed),

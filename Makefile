@@ -1,0 +1,40 @@
+# `make run`: the whole loop on this machine. `make test`: the test suite. Both are safe to repeat.
+PYTHON ?= python3
+PROFILE ?= local
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help install run test lint stop clean bench
+
+help: ## Say what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Zava needs Python 3.11 or later; this is " + sys.version.split()[0] + ". Say PYTHON=/path/to/python3.11.") if sys.version_info < (3, 11) else None'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV) (a few minutes the first time) ..."
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[local,postgres,test]'
+	@touch $(STAMP)
+
+install: $(STAMP) ## Make .venv and install, if anything changed
+
+run: install ## Run the whole loop with the profile PROFILE (default: local)
+	$(BIN)/zava run --profile $(PROFILE)
+
+test: install ## Run the test suite
+	$(BIN)/python -m pytest
+
+lint: install ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: install ## Run the benchmarks
+	@for bench in tests/bench/bench_*.py; do $(BIN)/python -m tests.bench.$$(basename $$bench .py) || exit 1; done
+
+stop: ## End the services
+	@test ! -x $(BIN)/zava || $(BIN)/zava down
+
+clean: stop ## Remove the workspace (datasets, runs, models), keep .venv
+	rm -rf .zava
