@@ -19,12 +19,12 @@ from tasks.core.errors import DataError, ProviderError
 from tasks.core.evaluation import Answer, ErrorKind
 from tasks.core.record import sha256_of
 from tasks.files import parse_json_lines
+from tasks.provider_errors import NO_QUOTA
 
 Request = dict[str, Any]
 
 # Nothing that is asked later could fare better: no such model, no right to it, no money left.
 _HOPELESS_STATUS = frozenset({401, 402, 403, 404})
-_HOPELESS_CODE = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 _ERROR_BY_CODE: dict[str, ErrorKind] = {"content_filter": "filtered", "context_length_exceeded": "context"}
 
 
@@ -61,7 +61,7 @@ async def ask(client: AsyncOpenAI, request: Request, timeout_s: float) -> Answer
     except openai.APIConnectionError as error:
         return _failed("unreachable", f"{error} ({error.__cause__!r})", started)
     except openai.APIStatusError as error:
-        if error.status_code in _HOPELESS_STATUS or error.code in _HOPELESS_CODE:
+        if error.status_code in _HOPELESS_STATUS or error.code in NO_QUOTA:
             raise ProviderError(
                 f"The provider at {client.base_url} refuses model {request['model']!r}: {error.message}"
             ) from error

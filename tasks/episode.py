@@ -9,7 +9,7 @@ from openai import AsyncOpenAI
 from tasks.ask import ask, request_for
 from tasks.core.config import EvaluationConfig
 from tasks.core.conversation import Message, ToolCall
-from tasks.core.errors import ProviderError
+from tasks.core.errors import ProviderUnavailableError
 from tasks.core.grader import read_arguments
 from tasks.core.record import Record
 
@@ -72,14 +72,15 @@ async def run_turns(
     answered with an error that the model can read. The last step is a `Spoke` or a `Stopped`.
 
     Raises:
-        ProviderError: The provider is not there, or refuses the model.
+        ProviderUnavailableError: Nothing answers at the provider's address.
+        ProviderError: The provider refuses the model.
     """
     budget = min(limits.calls_per_turn, limits.calls_per_episode - sum(m.role == "tool" for m in messages))
     while True:
         wire = [message.to_openai() for message in messages]
         answer = await ask(client, request_for(model, wire, tools, config), config.timeout_s)
         if answer.error == "unreachable":
-            raise ProviderError(f"Nothing answers at {client.base_url}: {answer.error_message}.")
+            raise ProviderUnavailableError(f"Nothing answers at {client.base_url}: {answer.error_message}.")
         if answer.error is not None:
             yield Stopped(reason=f"no answer ({answer.error}): {answer.error_message}")
             return

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from tasks.ask import AnswerCache, Request, ask, request_for
 from tasks.core import metrics
 from tasks.core.config import EvaluationConfig
-from tasks.core.errors import DataError, EvaluationError, ProviderError
+from tasks.core.errors import DataError, EvaluationError, ProviderError, ProviderUnavailableError
 from tasks.core.evaluation import Answer, Comparison, DecisionSet, EvalItem, EvalReport, ItemMeta, Score
 from tasks.core.record import Record
 from tasks.core.score import score_answer
@@ -55,7 +55,8 @@ async def evaluate_model(
 
     Raises:
         DataError: The set is missing, broken or not the one that its digest names; or a result cannot be written.
-        ProviderError: The provider refuses the model, or stopped answering at all.
+        ProviderError: The provider refuses the model.
+        ProviderUnavailableError: Nothing answers there any more; run again, and only what is missing is asked.
         EvaluationError: Not one decision was answered.
     """
     if not _ARM.fullmatch(arm):
@@ -153,7 +154,7 @@ async def _answer_all(
             progress(done, len(requests))
             unreachable = unreachable + 1 if answer.error == "unreachable" else 0
             if unreachable >= max(_UNREACHABLE_STREAK, 2 * config.concurrency):
-                raise ProviderError(
+                raise ProviderUnavailableError(
                     f"Nothing answers at {client.base_url}: {answer.error_message}. Start it and run the evaluation "
                     f"again; the answers so far are kept."
                 )

@@ -46,7 +46,8 @@ async def replay(
 
     Raises:
         DataError: The shop does not know the customer of the story.
-        ProviderError: The provider is not there, or refuses the model.
+        ProviderUnavailableError: Nothing answers at the provider's address.
+        ProviderError: The provider refuses the model.
     """
     started = time.monotonic()
     scenario = noah_brown_story()

@@ -10,7 +10,7 @@ from openai import AsyncOpenAI
 
 from tasks.core.config import EvaluationConfig
 from tasks.core.conversation import Message
-from tasks.core.errors import ProviderError
+from tasks.core.errors import ProviderUnavailableError
 from tasks.episode import LIMITS, Called, Limits, Spoke, Step, Stopped, run_turns
 from tests.fake_provider import FakeProvider, Reply, call, fault, garbage, say
 from zava_mcp.local import LocalShop
@@ -124,7 +124,7 @@ async def test_an_answer_that_fails_stops_the_turn_with_its_reason(shop_base: Re
 
 async def test_a_provider_that_is_not_there_is_an_error() -> None:
     async with AsyncOpenAI(base_url="http://127.0.0.1:9/v1", api_key="k", max_retries=0) as client:
-        with pytest.raises(ProviderError, match="Nothing answers at"):
+        with pytest.raises(ProviderUnavailableError, match="Nothing answers at"):
             async for _ in run_turns(client, "m", [Message(role="user", content="Hi")], _HangingShop(), [], CONFIG):
                 pass
 

@@ -12,7 +12,7 @@ from openai import AsyncOpenAI
 
 from tasks import evaluate
 from tasks.core.config import EvaluationConfig
-from tasks.core.errors import DataError, EvaluationError, ProviderError
+from tasks.core.errors import DataError, EvaluationError, ProviderError, ProviderUnavailableError
 from tasks.core.evaluation import DecisionSet, EvalReport
 from tests.decisions import gold_call, write_decisions
 from tests.fake_provider import FakeProvider, Reply, call, fault, garbage, reset, say
@@ -179,7 +179,7 @@ async def test_a_model_that_the_provider_refuses_ends_the_evaluation_at_once(
 
 async def test_a_provider_that_is_not_there_ends_the_evaluation(decisions: DecisionSet, tmp_path: Path) -> None:
     async with AsyncOpenAI(base_url="http://127.0.0.1:9/v1", api_key="k", max_retries=0) as client:
-        with pytest.raises(ProviderError, match="Nothing answers at"):
+        with pytest.raises(ProviderUnavailableError, match="Nothing answers at"):
             await evaluate.evaluate_model(client, "m", "base", decisions, CONFIG, tmp_path)
 
 
