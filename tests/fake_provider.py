@@ -10,6 +10,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any
@@ -71,13 +72,16 @@ def garbage(content_type: str = "application/json") -> Reply:
 class FakeProvider:
     """The server. `requests` holds every body it read, in order of arrival; `most_in_flight` the peak concurrency."""
 
-    def __init__(self, script: Callable[[Request], Reply], port: int = 0) -> None:
+    def __init__(self, script: Callable[[Request], Reply], *, port: int = 0, wait_for: int = 1) -> None:
+        """Answer by `script`; the first replies wait until `wait_for` requests are in flight at once."""
         self.requests: list[Request] = []
         self.most_in_flight = 0
         self.base_url = ""
         self._script = script
         self._port = port
         self._in_flight = 0
+        self._wait_for = wait_for
+        self._full = asyncio.Event()
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._ready = threading.Event()
@@ -105,7 +109,8 @@ class FakeProvider:
             if task is not None:
                 connections.add(task)
                 task.add_done_callback(connections.discard)
-            await self._connection(reader, writer)
+            with suppress(asyncio.CancelledError):  # the end of the server; asyncio would print it
+                await self._connection(reader, writer)
 
         server = await asyncio.start_server(connected, "127.0.0.1", self._port, backlog=256)
         self.base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
@@ -122,8 +127,11 @@ class FakeProvider:
                 self.requests.append(request)
                 self._in_flight += 1
                 self.most_in_flight = max(self.most_in_flight, self._in_flight)
+                if self._in_flight >= self._wait_for:
+                    self._full.set()
                 try:
                     reply = self._script(request)
+                    await self._full.wait()
                     await asyncio.sleep(reply.delay_s)
                 finally:
                     self._in_flight -= 1

@@ -18,7 +18,7 @@ from zava_mcp.snapshot import dump_snapshot, parse_snapshot
 from zava_mcp.store import RetailStore
 
 pytestmark = pytest.mark.anyio
-CONFIG = EvaluationConfig(timeout_s=5)
+CONFIG = EvaluationConfig(timeout_s=60)
 LOOKUP = {"first_name": "Noah", "last_name": "Brown", "zip": "80279"}
 ADDRESS = {
     "address1": "415 Maple Avenue",
