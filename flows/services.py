@@ -76,3 +76,8 @@ def down(profile: Profile, watch: Callable[[str, str], None] | None = None) -> l
 def status(profile: Profile) -> list[ServiceStatus]:
     """Return how each of the profile's services is."""
     return supervisor(profile).status()
+
+
+def cpu_seconds(profile: Profile) -> float:
+    """Return the CPU time that the running services have used so far, over all their processes and cores."""
+    return supervisor(profile).cpu_seconds()

@@ -11,17 +11,17 @@ from tasks import mlflow_store
 from tasks.core.config import Profile, TrackingConfig
 from tasks.core.dataset import DatasetFile, DatasetSplit
 from tasks.core.evaluation import Comparison, DecisionSet, EvalReport
-from tasks.core.run import PrefectRun, TrackedRun
-from tasks.core.training import TrainingJob, TrainingMetric
+from tasks.core.run import PrefectRun, RunSummary, TrackedRun
+from tasks.core.training import TrainingJob
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities import DatasetInput, Metric
 
 RUN_TAG = "zava.prefect_run_id"
 # MLflow keeps 36 characters of a digest; the whole one stands in a tag beside it.
 DIGEST_LENGTH = 36
 PARENT = "mlflow.parentRunId"
+LOCAL_SOURCE = "LocalArtifactDatasetSource"
 
 
 def open_run(profile: Profile, prefect: PrefectRun, tags: Mapping[str, str]) -> TrackedRun:
@@ -105,13 +105,15 @@ def _paths(split: DatasetSplit, decisions: DecisionSet) -> Iterator[str]:
 
 
 def _input(path: str, sha256: str, name: str, context: str) -> "DatasetInput":
-    from mlflow.data.dataset_source_registry import resolve_dataset_source
+    from mlflow.data.dataset_source_registry import get_registered_sources, resolve_dataset_source
     from mlflow.data.meta_dataset import MetaDataset
     from mlflow.entities import DatasetInput, InputTag
 
+    # Two sources of this name are registered, for a path and for a file address, and either would do.
+    local = next(source for source in get_registered_sources() if getattr(source, "__name__", "") == LOCAL_SOURCE)
     # Its base declares `profile` abstract, and the class works without.
     made = MetaDataset(  # type: ignore[abstract]
-        source=resolve_dataset_source(path), name=name, digest=sha256[:DIGEST_LENGTH]
+        source=resolve_dataset_source(path, candidate_sources=[local]), name=name, digest=sha256[:DIGEST_LENGTH]
     )
     tags = [InputTag("mlflow.data.context", context), InputTag("sha256", sha256)]
     return DatasetInput(dataset=made._to_mlflow_entity(), tags=tags)
@@ -134,58 +136,6 @@ def job(tracking: TrackingConfig, run: TrackedRun, trained: TrainingJob) -> None
                 "zava.model_id": trained.model_id or "",
             },
         )
-
-
-class StepLog:
-    """Writes the steps of a training into a run, each value once, also when a killed process wrote some before."""
-
-    def __init__(self, tracking: TrackingConfig, run: TrackedRun) -> None:
-        """Name the run; what it holds already is read at the first write."""
-        self._tracking = tracking
-        self._run = run
-        self._written: set[tuple[str, int]] | None = None
-
-    def __call__(self, metrics: Iterable[TrainingMetric]) -> None:
-        """Write what is new.
-
-        Raises:
-            ServiceError: MLflow does not answer.
-        """
-        from mlflow.entities import Metric
-
-        with mlflow_store.connected(self._tracking, "record the steps of training") as client:
-            if self._written is None:
-                self._written = _steps_in(client, self._run.run_id)
-            now = int(1000 * time.time())
-            values = {
-                (name, metric.step): value
-                for metric in metrics
-                for name, value in metric.model_dump(exclude={"step"}, exclude_none=True).items()
-            }
-            fresh = {place: value for place, value in values.items() if place not in self._written}
-            mlflow_store.log_all(
-                client, self._run.run_id, [Metric(name, v, now, step) for (name, step), v in fresh.items()]
-            )
-            self._written.update(fresh)
-
-
-def _steps_in(client: "MlflowClient", run_id: str) -> set[tuple[str, int]]:
-    names = set(client.get_run(run_id).data.metrics) & set(TrainingMetric.model_fields)
-    return {(name, entry.step) for name in names for entry in client.get_metric_history(run_id, name)}
-
-
-def curve(tracking: TrackingConfig, run: TrackedRun) -> tuple[TrainingMetric, ...]:
-    """Return the steps of training that a run holds, in order.
-
-    Raises:
-        ServiceError: MLflow does not answer.
-    """
-    steps: dict[int, dict[str, float]] = {}
-    with mlflow_store.connected(tracking, "read the steps of training") as client:
-        for name in set(client.get_run(run.run_id).data.metrics) & set(TrainingMetric.model_fields):
-            for entry in client.get_metric_history(run.run_id, name):
-                steps.setdefault(entry.step, {})[name] = entry.value
-    return tuple(TrainingMetric.model_validate({"step": step, **steps[step]}) for step in sorted(steps))
 
 
 def arm(tracking: TrackingConfig, run: TrackedRun, report: EvalReport, files: Iterable[Path]) -> TrackedRun:
@@ -290,6 +240,30 @@ def files(tracking: TrackingConfig, run: TrackedRun, paths: Iterable[Path], fold
     with mlflow_store.connected(tracking, "record files") as client:
         for path in paths:
             client.log_artifact(run.run_id, str(path), folder)
+
+
+def outcome(tracking: TrackingConfig, run: TrackedRun, summary: RunSummary, sentence: str) -> None:
+    """Record verdict, times, cost and the verdicts of the replay.
+
+    Raises:
+        ServiceError: MLflow does not answer.
+    """
+    values = {f"seconds_{entry.name.replace(' ', '_')}": entry.seconds for entry in summary.stages}
+    values |= {f"replay_passed_{story.arm}": float(story.passed) for story in summary.stories}
+    values |= {name: value for name, value in _cost_of(summary).items() if value is not None}
+    with mlflow_store.connected(tracking, "record the outcome") as client:
+        mlflow_store.log_metrics(client, run.run_id, values)
+        mlflow_store.set_tags(client, run.run_id, {"zava.verdict": sentence})
+
+
+def _cost_of(summary: RunSummary) -> dict[str, float | None]:
+    cost = summary.cost
+    return {
+        "seconds": summary.seconds,
+        "cost": cost.amount,
+        "cpu_minutes": cost.cpu_minutes,
+        "trained_tokens": cost.trained_tokens,
+    }
 
 
 def close_run(tracking: TrackingConfig, run: TrackedRun, *, status: str, tags: Mapping[str, str]) -> None:

@@ -22,7 +22,12 @@ LOOKS = (0.0, 1.0, 2.0, 4.0)
 
 
 def request_of(
-    provider: ProviderConfig, config: TrainingConfig, train: UploadedFile, valid: UploadedFile | None
+    provider: ProviderConfig,
+    config: TrainingConfig,
+    train: UploadedFile,
+    valid: UploadedFile | None,
+    *,
+    base_version: str,
 ) -> TrainingRequest:
     """Return what a job would be made from. `auto` values are left out: the provider chooses."""
     chosen = {
@@ -32,6 +37,7 @@ def request_of(
     }
     return TrainingRequest(
         base_model=config.base_model,
+        base_version=base_version,
         train=train,
         valid=valid,
         hyperparameters={name: value for name, value in chosen.items() if value != "auto"},
@@ -40,6 +46,17 @@ def request_of(
         # A local server may move to another port and is still the same.
         provider=provider.kind if provider.kind == "local" else f"{provider.kind}:{provider.base_url or ''}",
     )
+
+
+def version_of(client: OpenAI, model_id: str) -> str:
+    """Return what tells this model from an earlier one of the same name: when the provider says it was created.
+
+    Raises:
+        ProviderUnavailableError: The provider does not answer.
+        ProviderError: There is no such model.
+    """
+    with translated(client, f"use model {model_id!r}"):
+        return str(client.models.retrieve(model_id).created or "")
 
 
 def start_job(

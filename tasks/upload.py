@@ -54,6 +54,15 @@ def find_file(client: OpenAI, name: str, size: int) -> FileObject | None:
     return max(same, key=lambda held: (held.status == "processed", held.created_at), default=None)
 
 
+def is_there(client: OpenAI, file: DatasetFile) -> bool:
+    """Does the provider hold this file already?
+
+    Raises:
+        ProviderUnavailableError: The provider does not answer.
+    """
+    return find_file(client, provider_filename(file), len(read_bytes(Path(file.path)))) is not None
+
+
 def _upload(client: OpenAI, name: str, content: bytes) -> FileObject:
     with translated(client, f"upload {name}"):
         try:

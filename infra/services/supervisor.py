@@ -91,6 +91,11 @@ class Supervisor:
         """Return how each service is, changing nothing."""
         return [self._describe(service) for service in self._services]
 
+    def cpu_seconds(self) -> float:
+        """Return the CPU time that the running services have used so far, ended children included."""
+        records = (process.read_record(self._pid_file(service)) for service in self._services)
+        return sum(_cpu(member) for record in records if record for member in process.members(record))
+
     def log_tail(self, name: str, lines: int = 8) -> str:
         """Return the last lines of a service's log."""
         log = self._folder / f"{name}.log"
@@ -182,6 +187,14 @@ class Supervisor:
             yield
         finally:
             os.close(handle)
+
+
+def _cpu(member: psutil.Process) -> float:
+    try:
+        times = member.cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return float(times.user + times.system + times.children_user + times.children_system)
 
 
 def _resident(member: psutil.Process) -> int:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from tasks.core.conversation import Message
 from tasks.core.dataset import DatasetSplit
-from tasks.core.evaluation import Comparison, DecisionSet, Difference
+from tasks.core.evaluation import Comparison, DecisionSet, Difference, Metric
 from tasks.core.record import Record
 from tasks.core.training import TrainingJob, TrainingMetric
 
@@ -115,3 +115,40 @@ def percent(share: float) -> str:
 def points(change: Difference) -> str:
     """Return a difference with its interval in percentage points, such as `+57.2 points, 51.0 to 63.1`."""
     return f"{100 * change.difference:+.1f} points, {100 * change.low:.1f} to {100 * change.high:.1f}"
+
+
+LOWER_IS_BETTER = frozenset({"over_call_rate", "missed_call_rate", "invented_argument_rate", "error_rate"})
+
+
+class MetricRow(NamedTuple):
+    """One metric of both arms. A metric over nothing, or of one arm alone, is None where it is missing."""
+
+    name: str
+    base: Metric | None
+    tuned: Metric | None
+    change: Difference | None
+
+
+def metric_rows(comparison: Comparison) -> list[MetricRow]:
+    """Return the metrics of both arms in the order in which they are measured."""
+    base, tuned = comparison.base.metrics, comparison.tuned.metrics
+    names = list(dict.fromkeys([*base, *tuned]))
+    return [MetricRow(name, base.get(name), tuned.get(name), difference_of(comparison, name)) for name in names]
+
+
+def interval(metric: Metric | None) -> str:
+    """Return a share with its interval, such as `87.0 (82.1..91.0)`, in per cent."""
+    if metric is None:
+        return "-"
+    return f"{100 * metric.value:.1f} ({100 * metric.low:.1f}..{100 * metric.high:.1f})"
+
+
+def cost_text(cost: Cost) -> str:
+    """Return the cost as a person says it."""
+    money = "not known: no price" if cost.amount is None else f"{cost.amount:.2f} {cost.currency}"
+    parts = [money]
+    if cost.cpu_minutes is not None:
+        parts.append(f"{cost.cpu_minutes:.1f} CPU minutes of this machine")
+    if cost.trained_tokens is not None:
+        parts.append(f"{cost.trained_tokens:,} tokens trained")
+    return ", ".join(parts)

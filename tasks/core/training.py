@@ -53,9 +53,13 @@ class TrainingMetric(Record):
 
 
 class TrainingRequest(Record):
-    """All that a job is made from; two requests with the same key must never be paid for twice."""
+    """All that a job is made from; two requests with the same key must never be paid for twice.
+
+    `base_version` tells apart two base models that had the same name at different times.
+    """
 
     base_model: str
+    base_version: str
     train: UploadedFile
     valid: UploadedFile | None
     hyperparameters: dict[str, int | float | str]
@@ -69,7 +73,7 @@ class TrainingRequest(Record):
         return job_key(
             train_sha256=self.train.sha256,
             valid_sha256=self.valid.sha256 if self.valid else None,
-            base_model=self.base_model,
+            base_model=f"{self.base_model}@{self.base_version}",
             method=self.method,
             hyperparameters=dict(self.hyperparameters),
             seed=self.seed,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks import track
+from tasks import track, track_steps
 from tasks.clients import mlflow_client
 from tasks.core.config import Profile, load_profile
 from tasks.core.errors import ServiceError
@@ -12,13 +12,6 @@ from tasks.core.run import PrefectRun
 from tasks.core.training import TrainingMetric
 from tests import runs
 
-# mlflow's own modules warn while they are imported and while they talk to SQLite; none of it is ours to mend.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
 PREFECT = PrefectRun(run_id="p-1", name="retrain local", address="http://127.0.0.1:4200/runs/flow-run/p-1")
 
 
@@ -64,20 +57,20 @@ def test_datasets_are_inputs_under_their_own_digests(profile: Profile, tmp_path:
 def test_steps_are_written_once_also_by_a_later_process(profile: Profile) -> None:
     run = track.open_run(profile, PREFECT, {})
     curve = runs.a_curve(30)
-    track.StepLog(profile.tracking, run)(curve[:20])
-    again = track.StepLog(profile.tracking, run)
+    track_steps.StepLog(profile.tracking, run)(curve[:20])
+    again = track_steps.StepLog(profile.tracking, run)
     again(curve)
     again(curve[5:10])
     history = mlflow_client(profile.tracking).get_metric_history(run.run_id, "train_loss")
     assert [entry.step for entry in history] == list(range(1, 31))
-    assert track.curve(profile.tracking, run) == curve
+    assert track_steps.curve(profile.tracking, run) == curve
 
 
 def test_more_steps_than_one_call_takes_are_all_written(profile: Profile) -> None:
     run = track.open_run(profile, PREFECT, {})
     curve = tuple(TrainingMetric(step=step, train_loss=1.0) for step in range(2500))
-    track.StepLog(profile.tracking, run)(curve)
-    assert len(track.curve(profile.tracking, run)) == 2500
+    track_steps.StepLog(profile.tracking, run)(curve)
+    assert len(track_steps.curve(profile.tracking, run)) == 2500
 
 
 def test_arms_are_child_runs_with_the_same_names_and_their_intervals(profile: Profile, tmp_path: Path) -> None:

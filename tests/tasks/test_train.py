@@ -32,7 +32,7 @@ def ledger(tmp_path: Path) -> Ledger:
 
 def a_request(**changes: object) -> TrainingRequest:
     config = TrainingConfig(base_model="base", n_epochs=3)
-    request = train.request_of(ProviderConfig(kind="local"), config, TRAIN, VALID)
+    request = train.request_of(ProviderConfig(kind="local"), config, TRAIN, VALID, base_version="1")
     return request.model_copy(update=changes)
 
 
@@ -159,3 +159,14 @@ def test_null_fields_and_unknown_states_are_read(provider: FakeFinetuning, ledge
     provider.jobs[job.job_id].update(created_at=None, result_files=None, metadata=None, seed=None)
     read = train.read_job(provider.client(), job.job_id, job.job_key)
     assert (read.state, read.provider_state, read.result_file_ids) == ("unknown", "warming_up", ())
+
+
+def test_a_base_model_that_was_made_anew_is_another_job(provider: FakeFinetuning) -> None:
+    provider.models.add("base")
+    assert train.version_of(provider.client(), "base") == "1"
+    assert a_request(base_version="2").key() != a_request().key()
+
+
+def test_a_model_that_does_not_exist_is_told(provider: FakeFinetuning) -> None:
+    with pytest.raises(ProviderError, match="Cannot use model 'nobody'"):
+        train.version_of(provider.client(), "nobody")

@@ -1,0 +1,14 @@
+"""From a profile to dataset rows and held-out decisions."""
+
+from prefect import flow
+
+from tasks import stages
+from tasks.artifacts import Dataset
+from tasks.core.config import Profile
+
+
+@flow(name="build-dataset", flow_run_name="build the dataset of {profile.name}")
+def build_dataset(profile: Profile) -> Dataset:
+    """Play the scenarios and pass the conversations through the gates; what is there already is used again."""
+    shards = stages.synthesis(profile)
+    return stages.validation(profile, shards)

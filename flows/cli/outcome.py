@@ -1,0 +1,74 @@
+"""The table that a run ends with: at most 80 columns, base against tuned, replay, time, cost and addresses."""
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from flows.cli.services import age
+from tasks.core.run import MetricRow, RunSummary, cost_text, interval, metric_rows, verdict
+
+WIDTH = 80
+BEST_CASE = "_best_case"
+
+
+def show(console: Console, summary: RunSummary) -> None:
+    """Print the outcome of a run."""
+    judged = verdict(summary.comparison)
+    console.print()
+    console.print(Group(_metrics(summary), Text(), _facts(summary)), width=min(WIDTH, console.width))
+    console.print(Text(judged.sentence, style="bold green" if judged.better else "bold red"), soft_wrap=True)
+    for label, address in addresses(summary).items():
+        console.print(f"{label:8} {address}", markup=False, soft_wrap=True)
+
+
+def addresses(summary: RunSummary) -> dict[str, str]:
+    """Return where to look on."""
+    return {
+        "Prefect": summary.prefect.address,
+        "MLflow": summary.tracked.address,
+        "report": summary.report_path,
+        "chat": f"zava chat --model {summary.model_id}",
+    }
+
+
+def _metrics(summary: RunSummary) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    table.add_column("in %", max_width=25)
+    for heading in ("base", "tuned", "gain", "n"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in _shown(summary):
+        gain = f"{100 * row.change.difference:+.1f}" if row.change else "-"
+        measured = row.tuned or row.base
+        table.add_row(
+            row.name.replace("_", " "),
+            interval(row.base),
+            interval(row.tuned),
+            gain,
+            f"{measured.n:,}" if measured else "",
+        )
+    base, tuned = summary.comparison.base, summary.comparison.tuned
+    table.add_row("errored", str(base.errored), str(tuned.errored), "", f"{summary.decisions.items:,}")
+    latency = [f"{report.latency_p50_s:.2f} / {report.latency_p95_s:.2f}" for report in (base, tuned)]
+    table.add_row("seconds, p50 / p95", *latency, "", "")
+    tokens = [f"{report.prompt_tokens:,} / {report.completion_tokens:,}" for report in (base, tuned)]
+    table.add_row("tokens in / out", *tokens, "", "")
+    replays = {story.arm: "passed" if story.passed else "failed" for story in summary.stories}
+    table.add_row("replay, Noah Brown", replays.get("base", "-"), replays.get("tuned", "-"), "", "")
+    return table
+
+
+def _shown(summary: RunSummary) -> list[MetricRow]:
+    """Leave the best case out where nothing errored: it is the same number then."""
+    errored = summary.comparison.base.errored + summary.comparison.tuned.errored
+    return [row for row in metric_rows(summary.comparison) if errored or not row.name.endswith(BEST_CASE)]
+
+
+def _facts(summary: RunSummary) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(overflow="fold")
+    for entry in summary.stages:
+        table.add_row(entry.name, f"{entry.seconds:.1f} s", "there already" if entry.reused else "")
+    table.add_row("all", age(summary.seconds), cost_text(summary.cost))
+    return table

@@ -1,0 +1,37 @@
+"""From a model to its scores and its replay."""
+
+from prefect import flow
+
+from flows.build_dataset import build_dataset
+from tasks import recording, stages
+from tasks.artifacts import Dataset
+from tasks.core.config import Profile
+from tasks.core.evaluation import EvalReport
+from tasks.core.record import Record
+from tasks.core.run import Story, TrackedRun
+
+
+class Evaluation(Record):
+    """What was measured of one arm."""
+
+    report: EvalReport
+    story: Story
+
+
+@flow(name="evaluate-model", flow_run_name="evaluate {model_id}")
+def evaluate_model(
+    profile: Profile,
+    model_id: str,
+    arm: str = "tuned",
+    dataset: Dataset | None = None,
+    tracked: TrackedRun | None = None,
+) -> Evaluation:
+    """Ask a model every held-out decision and replay the story; alone, it builds and records all it needs."""
+    if tracked is None:
+        with recording.tracked_run(profile) as tracked:
+            return evaluate_model(profile, model_id, arm, dataset, tracked)
+    dataset = dataset or build_dataset(profile)
+    report = stages.evaluation(profile, arm, model_id, dataset.decisions)
+    story = stages.replaying(profile, arm, model_id)
+    recording.arm_recorded(profile, tracked, report, story)
+    return Evaluation(report=report, story=story)

@@ -1,0 +1,44 @@
+"""The whole loop: from simulated conversations to a tuned model and the proof that it is better."""
+
+from datetime import UTC, datetime
+
+from prefect import flow, get_run_logger
+from prefect.runtime import flow_run
+
+from flows.bookkeeping import Bookkeeping
+from flows.build_dataset import build_dataset
+from flows.cancelling import cancel_jobs
+from flows.evaluate_model import evaluate_model
+from flows.train_model import train_model
+from tasks import recording, stages
+from tasks.core.config import Profile
+from tasks.core.run import RunSummary, verdict
+from tasks.core.training import finished_model_id
+
+
+def run_name() -> str:
+    """Return a name such as `retrain local 2026-11-22 14:03`, in UTC."""
+    return f"retrain {flow_run.parameters['profile'].name} {datetime.now(UTC):%Y-%m-%d %H:%M}"
+
+
+@flow(name="retrain", flow_run_name=run_name, on_cancellation=[cancel_jobs])
+def retrain(profile: Profile) -> RunSummary:
+    """Fine-tune the base model on played conversations and measure both on held-out ones.
+
+    Safe to repeat: what an earlier run with the same profile made, also one that was killed, is used again.
+    """
+    log, books = get_run_logger(), Bookkeeping(profile)
+    with books, recording.tracked_run(profile) as tracked:
+        dataset = build_dataset(profile)
+        recording.dataset_recorded(profile, tracked, dataset)
+
+        base_id = profile.training.base_model
+        base = evaluate_model(profile, base_id, "base", dataset, tracked)
+        job = train_model(profile, dataset, tracked)
+        model_id = finished_model_id(job) or ""
+        tuned = evaluate_model(profile, model_id, "tuned", dataset, tracked)
+
+        compared = stages.comparison(profile, base.report, tuned.report, dataset.decisions)
+        log.info(verdict(compared).sentence)
+        summary = books.summary(dataset, job, compared, (base.story, tuned.story), tracked)
+        return recording.outcome_recorded(profile, summary)

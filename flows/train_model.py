@@ -1,0 +1,26 @@
+"""From dataset rows to a tuned model."""
+
+from prefect import flow
+
+from flows.build_dataset import build_dataset
+from flows.cancelling import cancel_jobs
+from tasks import recording, stages
+from tasks.artifacts import Dataset
+from tasks.core.config import Profile
+from tasks.core.run import TrackedRun
+from tasks.core.training import TrainingJob
+
+
+@flow(name="train-model", flow_run_name="train {profile.training.base_model}", on_cancellation=[cancel_jobs])
+def train_model(profile: Profile, dataset: Dataset | None = None, tracked: TrackedRun | None = None) -> TrainingJob:
+    """Upload the rows, adopt or create the job, and wait for its model; alone, it builds and records all it needs."""
+    if tracked is None:
+        with recording.tracked_run(profile) as tracked:
+            return train_model(profile, dataset, tracked)
+    dataset = dataset or build_dataset(profile)
+    rows, valid = stages.uploading(profile, dataset)
+    job = stages.fine_tuning(profile, rows, valid)
+    recording.job_recorded(profile, tracked, job)
+    ended = stages.polling(profile, job, tracked)
+    recording.job_recorded(profile, tracked, ended)
+    return ended

@@ -1,0 +1,96 @@
+"""Where a workspace keeps what the stages make, by the digest of what it was made from."""
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+import tasks
+from tasks.core.config import Profile
+from tasks.core.dataset import DatasetFile, DatasetSplit
+from tasks.core.evaluation import DecisionSet
+from tasks.core.record import Record, sha256_of
+from tasks.files import write_atomically
+from tasks.ledger import Ledger
+
+# The code that decides what a dataset holds: another gate is another dataset.
+_PREPARING = ("prepare.py", "core/gates.py", "core/provenance.py", "core/dataset.py", "core/tool_schema.py")
+
+
+class Dataset(Record):
+    """A prepared dataset: the files of all splits and the decisions of the held-out one."""
+
+    split: DatasetSplit
+    decisions: DecisionSet
+
+
+class Workspace(NamedTuple):
+    """The folders of a profile's workspace."""
+
+    root: Path
+
+    @property
+    def conversations(self) -> Path:
+        """Played conversations, in shards named for what shaped them."""
+        return self.root / "conversations"
+
+    @property
+    def ledger(self) -> Ledger:
+        """Which job belongs to which key."""
+        return Ledger(self.root / "jobs")
+
+    def dataset_folder(self, profile: Profile, shards: list[Path]) -> Path:
+        """Return the folder of the dataset that these shards and gates make."""
+        names = [shard.name for shard in shards]
+        made_from = [names, profile.validation.model_dump(mode="json"), _code_sha256()]
+        return self.root / "datasets" / sha256_of(made_from)[:16]
+
+    def evaluation_folder(self, decisions: DecisionSet, model_id: str, model_version: str) -> Path:
+        """Return the folder of the answers and scores of one model on one decision set."""
+        return self.root / "evaluations" / sha256_of([decisions.sha256, model_id, model_version])[:16]
+
+    def run_folder(self, run_id: str) -> Path:
+        """Return the folder of one run's report."""
+        return self.root / "runs" / run_id
+
+
+def workspace(profile: Profile) -> Workspace:
+    """Return the workspace of a profile."""
+    return Workspace(profile.workspace)
+
+
+def read_dataset(folder: Path) -> Dataset | None:
+    """Return the dataset of a folder where it is there whole and unchanged, else None."""
+    try:
+        dataset = Dataset.model_validate_json((folder / "dataset.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValidationError, UnicodeDecodeError):
+        return None
+    split = dataset.split
+    files: tuple[DatasetFile | DecisionSet, ...] = (split.train, split.valid, split.heldout, dataset.decisions)
+    whole = all(_sha256(Path(file.path)) == file.sha256 and Path(file.meta_path).is_file() for file in files)
+    return dataset if whole else None
+
+
+def write_dataset(folder: Path, dataset: Dataset) -> None:
+    """Write the record that makes a folder's dataset complete; it comes last.
+
+    Raises:
+        DataError: The folder cannot be written.
+    """
+    write_atomically(folder / "dataset.json", dataset.model_dump_json(indent=2).encode())
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None
+
+
+def _code_sha256() -> str:
+    digest = hashlib.sha256()
+    for name in _PREPARING:
+        digest.update((Path(tasks.__path__[0]) / name).read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,115 @@
+"""What a run leaves behind, as Prefect tasks: its MLflow run, its report and its summary in Prefect."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.runtime import flow_run
+
+from tasks import report, track, track_steps
+from tasks.artifacts import Dataset, workspace
+from tasks.core.config import Profile
+from tasks.core.evaluation import EvalReport
+from tasks.core.run import PrefectRun, RunSummary, Story, TrackedRun, verdict
+from tasks.core.training import TrainingJob, TrainingMetric
+from tasks.progress import stage
+from tasks.stages import stage_task
+
+
+def this_run() -> PrefectRun:
+    """Return the flow run that this is called in."""
+    return PrefectRun(run_id=str(flow_run.id), name=str(flow_run.name), address=str(flow_run.ui_url))
+
+
+@contextmanager
+def tracked_run(profile: Profile) -> Iterator[TrackedRun]:
+    """Open the MLflow run of this flow run; end it as killed or failed where the flow does not come to its end."""
+    tracked = opened(profile, this_run())
+    status = "FAILED"
+    try:
+        yield tracked
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        track.close_run(profile.tracking, tracked, status=status, tags={})
+
+
+@stage_task("tracking", "open the MLflow run", timeout_seconds=900)
+def opened(profile: Profile, prefect: PrefectRun) -> TrackedRun:
+    """Open the MLflow run and link it with the Prefect run, both ways."""
+    with stage("tracking") as progress:
+        tracked = track.open_run(profile, prefect, {"zava.profile": profile.name, "zava.git_commit": _git_commit()})
+        create_link_artifact(tracked.address, link_text="MLflow run", key="mlflow-run", description="Recorded here.")
+        progress.result(f"MLflow run {tracked.run_id[:8]}")
+    return tracked
+
+
+def _git_commit() -> str:
+    """Return the commit of the code, or nothing where it does not come from a repository."""
+    try:
+        asked = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return asked.stdout.strip()
+
+
+@stage_task("tracking", "record the dataset", timeout_seconds=900)
+def dataset_recorded(profile: Profile, tracked: TrackedRun, dataset: Dataset) -> None:
+    """Record dataset inputs, row counts, funnel and files."""
+    with stage("tracking"):
+        track.dataset(profile.tracking, tracked, dataset.split, dataset.decisions)
+
+
+@stage_task("tracking", "record {job.job_id}", timeout_seconds=900)
+def job_recorded(profile: Profile, tracked: TrackedRun, job: TrainingJob) -> None:
+    """Record which job trains for this run."""
+    with stage("tracking"):
+        track.job(profile.tracking, tracked, job)
+
+
+@stage_task("tracking", "record the arm {measured.arm}", timeout_seconds=900)
+def arm_recorded(profile: Profile, tracked: TrackedRun, measured: EvalReport, story: Story) -> None:
+    """Record an arm's metrics, scores, answers and transcript as a child run."""
+    scores = Path(measured.scores_path)
+    files = [scores, scores.with_name(f"{measured.arm}.report.json"), scores.with_name(f"{measured.arm}.answers.jsonl")]
+    transcript = report.write_transcript(story, workspace(profile).run_folder(tracked.run_id))
+    with stage("tracking"):
+        track.arm(profile.tracking, tracked, measured, [*files, transcript])
+
+
+def training_curve(profile: Profile, tracked: TrackedRun) -> tuple[TrainingMetric, ...]:
+    """Return the steps of training as the MLflow run holds them, also those that a killed process wrote.
+
+    Raises:
+        ServiceError: MLflow does not answer.
+    """
+    return track_steps.curve(profile.tracking, tracked)
+
+
+@stage_task("report", "write the report", timeout_seconds=900)
+def outcome_recorded(profile: Profile, summary: RunSummary) -> RunSummary:
+    """Write the report, record the outcome in MLflow and show the summary in Prefect."""
+    with stage("report") as progress:
+        tracking, tracked = profile.tracking, summary.tracked
+        folder = workspace(profile).run_folder(tracked.run_id)
+        written = report.write_report(summary, folder)
+        track.comparison(tracking, tracked, summary.comparison)
+        track.model(tracking, tracked, summary.job, summary.comparison.tuned)
+        track.outcome(tracking, tracked, summary, verdict(summary.comparison).sentence)
+        track.files(tracking, tracked, [written.html, written.markdown, written.summary], "report")
+        create_markdown_artifact(
+            written.markdown.read_text(encoding="utf-8"), key="retrain-summary", description="The outcome of this run."
+        )
+        progress.result(str(written.html))
+    return summary.model_copy(update={"report_path": str(written.html)})

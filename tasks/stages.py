@@ -1,0 +1,203 @@
+"""The stages of a run as Prefect tasks: thin wrappers that build the clients, report progress and are safe to retry.
+
+Each takes and returns values; what they do lies in plain functions of the verb modules. Prefect caches nothing: a
+retry, or a second run with the same profile, finds on disk or at the provider what was done, under the digest of what
+it was made from.
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from openai import AsyncOpenAI
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.runtime import flow_run
+from prefect.tasks import Task, exponential_backoff
+
+from tasks import evaluate, prepare, replay, simulate, track_steps, train, upload, wait
+from tasks.artifacts import Dataset, read_dataset, workspace, write_dataset
+from tasks.cancellation import cancellation_of
+from tasks.clients import async_openai_client, openai_client
+from tasks.core.config import Profile
+from tasks.core.dataset import UploadedFile
+from tasks.core.errors import ProviderUnavailableError, ServiceError
+from tasks.core.evaluation import Comparison, DecisionSet, EvalReport
+from tasks.core.run import Story, TrackedRun
+from tasks.core.training import TrainingJob, finished_model_id
+from tasks.progress import stage
+from tasks.world import open_shop
+from zava_mcp import policy
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# What may pass by itself. All else, from a wrong key to a broken dataset, fails at once.
+PASSING = (ServiceError, ProviderUnavailableError, TimeoutError)
+
+
+def may_pass(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
+    """Can the same task succeed when it is run again?"""
+    return isinstance(state.result(raise_on_failure=False), PASSING)
+
+
+def stage_task(
+    name: str, run_name: str, timeout_seconds: float | None = None
+) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """Make a function a Prefect task with the retries of this house."""
+    return task(
+        name=name,
+        task_run_name=run_name,
+        retries=3,
+        retry_delay_seconds=exponential_backoff(2),
+        retry_jitter_factor=0.3,
+        retry_condition_fn=may_pass,
+        timeout_seconds=timeout_seconds,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+    )
+
+
+@stage_task("synthesis", "play the scenarios of {profile.name}")
+def synthesis(profile: Profile) -> list[Path]:
+    """Let the expert play the scenarios; return the files of conversations."""
+    folder = workspace(profile).conversations
+    before = set(folder.glob("*"))
+    with stage("synthesis") as progress:
+        shards = simulate.simulate(profile, folder, progress.step)
+        wanted = profile.synthesis
+        played = wanted.train_conversations + wanted.valid_conversations + wanted.heldout_conversations
+        progress.result(f"{played:,} conversations", reused=before.issuperset(shards))
+    return shards
+
+
+@stage_task("validation", "pass the conversations of {profile.name} through the gates")
+def validation(profile: Profile, shards: list[Path]) -> Dataset:
+    """Pass conversations through the gates; return the files of rows and the held-out decisions."""
+    folder = workspace(profile).dataset_folder(profile, shards)
+    with stage("validation") as progress:
+        dataset = read_dataset(folder)
+        reused = dataset is not None
+        if dataset is None:
+            split = prepare.prepare_dataset(shards, open_shop(profile.world), profile.validation, folder, progress.step)
+            dataset = Dataset(split=split, decisions=prepare.write_eval_items(split.heldout, folder))
+            write_dataset(folder, dataset)
+        rows, funnel = dataset.split.train.rows, dataset.split.funnel
+        progress.result(f"{rows:,} rows to train on, {funnel.kept:,} of {funnel.played:,} passed", reused=reused)
+    return dataset
+
+
+@stage_task("upload", "upload the rows of {profile.name}", timeout_seconds=1800)
+def uploading(profile: Profile, dataset: Dataset) -> tuple[UploadedFile, UploadedFile]:
+    """Put the training and validation rows at the provider."""
+    with stage("upload") as progress, openai_client(profile.provider) as client:
+        files = (dataset.split.train, dataset.split.valid)
+        reused = all(upload.is_there(client, file) for file in files)
+        rows, valid = (upload.training_file(client, file) for file in files)
+        progress.result(f"{(rows.bytes + valid.bytes) / 2**20:.1f} MiB", reused=reused)
+    return rows, valid
+
+
+@stage_task("fine-tuning", "start a job on {profile.training.base_model}", timeout_seconds=600)
+def fine_tuning(profile: Profile, rows: UploadedFile, valid: UploadedFile) -> TrainingJob:
+    """Adopt the job that trains exactly this, or create it."""
+    log = get_run_logger()
+    with stage("fine-tuning") as progress, openai_client(profile.provider) as client:
+        version = train.version_of(client, profile.training.base_model)
+        request = train.request_of(profile.provider, profile.training, rows, valid, base_version=version)
+        job, adopted = train.start_job(client, request, workspace(profile).ledger, run_id=_root_run_id())
+        progress.result(f"job {job.job_id}, {'adopted' if adopted else 'created'}", reused=adopted)
+    log.info("%s job %s, which is %s.", "Adopted" if adopted else "Created", job.job_id, job.provider_state)
+    return job
+
+
+@stage_task("polling", "wait for {job.job_id}")
+def polling(profile: Profile, job: TrainingJob, tracked: TrackedRun) -> TrainingJob:
+    """Wait until the job has a model; stream its steps into MLflow meanwhile."""
+    log = get_run_logger()
+    with stage("training") as progress, openai_client(profile.provider) as client:
+
+        def warn(text: str) -> None:
+            log.warning(text)
+            progress.warn(text)
+
+        listeners = wait.Listeners(
+            metrics=track_steps.StepLog(profile.tracking, tracked),
+            progress=lambda now: progress.step(now.step, now.total_steps, _training_note(now)),
+            warning=warn,
+            is_cancelled=cancellation_of(_root_run_id()),
+        )
+        reused = job.state == "succeeded"
+        ended = wait.wait_for_model(client, job, profile.training, listeners)
+        progress.result(f"model {finished_model_id(ended)}", reused=reused)
+    return ended
+
+
+def _training_note(now: wait.Progress) -> str:
+    return now.state if now.train_loss is None else f"{now.state}, loss {now.train_loss:.4f}"
+
+
+@stage_task("evaluation", "ask {model_id} every decision")
+def evaluation(profile: Profile, arm: str, model_id: str, decisions: DecisionSet) -> EvalReport:
+    """Ask a model every held-out decision and score its answers."""
+    with stage(f"evaluation of {arm}") as progress:
+        with openai_client(profile.provider) as client:
+            version = train.version_of(client, model_id)
+        folder = workspace(profile).evaluation_folder(decisions, model_id, version)
+        cached: list[int] = []
+
+        def step(done: int, total: int) -> None:
+            cached.append(done)
+            progress.step(done, total)
+
+        async def measure() -> EvalReport:
+            async with _async_client(profile) as client:
+                return await evaluate.evaluate_model(client, model_id, arm, decisions, profile.evaluation, folder, step)
+
+        report = asyncio.run(measure())
+        progress.result(
+            f"{decisions.items:,} decisions, {report.errored} without an answer", reused=cached[0] == decisions.items
+        )
+    return report
+
+
+@stage_task("comparison", "compare {tuned.model_id} with {base.model_id}")
+def comparison(profile: Profile, base: EvalReport, tuned: EvalReport, decisions: DecisionSet) -> Comparison:
+    """Compare two models decision by decision."""
+    with stage("comparison") as progress:
+        compared = evaluate.compare_reports(base, tuned, decisions, profile.evaluation)
+        progress.result(f"{len(compared.differences)} metrics")
+    return compared
+
+
+@stage_task("replay", "replay the story with {model_id}")
+def replaying(profile: Profile, arm: str, model_id: str) -> Story:
+    """Play the Noah Brown story with a model on a private sandbox of the shop, and judge it."""
+    with stage(f"replay of {arm}") as progress:
+        shop = open_shop(profile.world)
+
+        async def play() -> replay.ReplayResult:
+            async with _async_client(profile) as client:
+                return await replay.replay(client, model_id, shop, policy.text(), profile.evaluation)
+
+        result = asyncio.run(play())
+        progress.result("passed" if result.verdict.passed else "failed")
+    return Story(
+        arm=arm,
+        model_id=model_id,
+        passed=result.verdict.passed,
+        reasons=tuple(result.verdict.reasons),
+        calls=len(result.calls),
+        seconds=result.seconds,
+        messages=result.messages,
+    )
+
+
+def _async_client(profile: Profile) -> AsyncOpenAI:
+    return async_openai_client(profile.provider)
+
+
+def _root_run_id() -> str:
+    return str(flow_run.root_flow_run_id or flow_run.id)
