@@ -19,7 +19,7 @@ from tasks.core.tool_schema import ToolBook
 PROSE_PARAMETERS = frozenset({"summary"})
 
 _SHORTEST_ID = 4
-_NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?!\w)")
+_NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?(?!\w)")
 # A number that may be written in other ways; one with a leading zero is an id and may not.
 _AMOUNT = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+|0|[1-9]\d*)(?:\.\d+)?")
 _PARTS = re.compile(r"[\s,;]+")

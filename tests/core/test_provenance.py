@@ -1,0 +1,193 @@
+import json
+import string
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.core.provenance import Sources, is_propagated, unsourced
+from tasks.core.tool_schema import ToolBook
+
+TOOLS: list[dict[str, Any]] = [
+    {
+        "type": "function",
+        "function": {
+            "name": "act",
+            "description": "Act on an order, such as '#W0000000'.",
+            "parameters": {
+                "type": "object",
+                "properties": {
+                    "limit": {"type": "integer", "default": 5},
+                    "reason": {"enum": ["no longer needed", "ordered by mistake"]},
+                },
+            },
+        },
+    }
+]
+BOOK = ToolBook(TOOLS)
+PROFILE = {
+    "user_id": "noah_brown_6181",
+    "address": {"city": "Denver", "country": "USA", "zip": "80279"},
+    "payment_methods": {"paypal_5727330": {"id": "paypal_5727330", "balance": 1234.5}},
+}
+HISTORY: list[dict[str, Any]] = [
+    {"role": "system", "content": "Cancel orders like '#W1111111'. Hand over to a human agent."},
+    {
+        "role": "user",
+        "content": "I am Noah Brown, zip 80279. Send it to 415 Maple Avenue, Apt 203 in Boulder, CO 80302.",
+    },
+    {"role": "assistant", "content": "Is it noah_brown_9999, for $77.00?"},
+    {"role": "tool", "content": json.dumps(PROFILE), "tool_call_id": "call_1"},
+    {"role": "user", "content": "Order #W7654321, it cost me $1,099.90 I think"},
+]
+
+
+def invented(value: Any, name: str = "value") -> list[str]:
+    return unsourced({name: value}, Sources.of(HISTORY, TOOLS))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "noah_brown_6181",
+        "NOAH",
+        "Denver",
+        "80279",
+        "paypal_5727330",
+        "#W7654321",
+        "W7654321",
+        "#80279",
+        "415 Maple Avenue",
+        "415 maple avenue, apt 203",
+        "Apt 203, Denver",
+        "1099.90",
+        "$1,099.90",
+        1099.9,
+        1234.5,
+        "$1,234.50",
+        5,
+        "no longer needed",
+        "human agent",
+        "1099.90 - 1234.5",
+        "",
+        None,
+        True,
+        [],
+        ["80279", ["Denver"]],
+        {"city": "Boulder", "state": "CO"},
+    ],
+)
+def test_what_was_said_or_shown_is_sourced_also_when_derived_simply(value: Any) -> None:
+    assert invented(value) == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "noah_brown_80279",  # a name and a ZIP code make no user id
+        "noah_brown_9999",  # only the assistant said it
+        "$77.00",
+        "8027",
+        "279",
+        "415 Oak Avenue",
+        "#W1111111",  # an example of the policy
+        "#W0000000",  # an example of a tool's description
+        "paypal_572733",
+        "denve",
+        6,
+        1099,
+        "0080279",
+        "Chicago",
+        "1099.90 * 3",
+    ],
+)
+def test_what_nobody_said_is_invented(value: Any) -> None:
+    assert invented(value) == [f"value {value!r}"]
+
+
+def test_the_path_of_an_invented_value_is_named() -> None:
+    arguments = {"ids": ["80279", "80270"], "place": {"city": "Chicago"}}
+    assert unsourced(arguments, Sources.of(HISTORY, TOOLS)) == ["ids[1] '80270'", "place.city 'Chicago'"]
+
+
+def test_prose_is_the_models_own_but_ids_and_numbers_in_it_are_not() -> None:
+    assert invented("A frustrated shopper asks about order #W7654321.", "summary") == []
+    assert invented("A frustrated shopper asks about order #W7654320.", "summary") != []
+    assert invented("Write to eve@example.com.", "summary") != []
+
+
+def test_a_value_is_not_sourced_before_it_is_said() -> None:
+    sources = Sources(BOOK)
+    assert unsourced({"zip": "80279"}, sources) == ["zip '80279'"]
+    sources.add(HISTORY[1])
+    assert unsourced({"zip": "80279"}, sources) == []
+
+
+def test_characters_that_json_writes_as_escapes_are_read() -> None:
+    sources = Sources(BOOK)
+    sources.add({"role": "tool", "content": json.dumps({"name": 'Zo\u00eb "Z" M\u00fcller'})})
+    assert unsourced({"name": 'Zo\u00eb "Z" M\u00fcller'}, sources) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "propagated"),
+    [
+        ("noah_brown_6181", True),
+        (["x", "paypal_5727330"], True),
+        ({"address": {"city": "denver"}}, True),
+        (1234.5, True),
+        ("USA", False),  # too short to mean anything
+        ("Boulder", False),  # only the customer said it
+        (True, False),
+        (None, False),
+        ([], False),
+    ],
+)
+def test_a_propagated_value_is_one_that_a_tool_returned(value: Any, propagated: bool) -> None:
+    assert is_propagated(value, [m["content"] for m in HISTORY if m["role"] == "tool"]) is propagated
+
+
+words = st.text(string.ascii_letters + string.digits + "_@.-", min_size=1, max_size=12).filter(
+    lambda word: any(map(str.isalnum, word)) and word.strip("._-@") == word
+)
+sayings = st.lists(words, min_size=1, max_size=12)
+
+
+@settings(deadline=None)
+@given(sayings, st.data())
+def test_any_run_of_words_that_a_customer_says_is_sourced(said: list[str], data: st.DataObject) -> None:
+    sources = Sources(BOOK)
+    sources.add({"role": "user", "content": " ".join(said)})
+    start = data.draw(st.integers(0, len(said) - 1))
+    end = data.draw(st.integers(start + 1, len(said)))
+    change = data.draw(st.sampled_from([str, str.upper, str.lower, str.title]))
+    assert unsourced({"value": change(" ".join(said[start:end]))}, sources) == []
+
+
+@settings(deadline=None)
+@given(sayings, words)
+def test_a_longer_word_than_any_that_was_said_is_invented(said: list[str], word: str) -> None:
+    sources = Sources(BOOK)
+    sources.add({"role": "user", "content": " ".join(said)})
+    longer = word.strip("._-@") + "7" * max(map(len, said))
+    assert unsourced({"value": longer}, sources) == [f"value {longer!r}"]
+
+
+@settings(deadline=None)
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(max_size=20),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+        max_leaves=12,
+    )
+)
+def test_what_a_tool_returned_is_sourced_whole_and_any_value_is_judged(record: Any) -> None:
+    sources = Sources(BOOK)
+    unsourced({"value": record}, sources)
+    sources.add({"role": "tool", "content": json.dumps(record)})
+    assert unsourced({"value": record}, sources) == []

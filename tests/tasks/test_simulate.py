@@ -1,0 +1,108 @@
+from pathlib import Path
+
+import pytest
+
+from tasks import simulate as module
+from tasks.core.conversation import Conversation
+from tasks.core.errors import DataError
+from tasks.simulate import plan_shards, read_conversations, simulate
+from tests.worlds import ROOT, a_profile, phrases, small_shop
+
+
+@pytest.fixture(autouse=True)
+def _small_world(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Play in the small shop, from the root, where the phrase grammar is."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(module, "open_shop", lambda _world: small_shop())
+
+
+def names(paths: list[Path]) -> set[str]:
+    return {path.name for path in paths}
+
+
+def test_every_split_is_played_in_shards_of_whole_conversations(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    paths = simulate(a_profile(), tmp_path, lambda done, total: told.append((done, total)))
+    assert len(paths) == 4  # 7 in shards of 4, 2, and 3
+    assert names(paths) == {path.name for path in tmp_path.iterdir()}
+    played = list(read_conversations(paths))
+    assert [c.split for c in played] == ["train"] * 7 + ["valid"] * 2 + ["heldout"] * 3
+    assert len({c.id for c in played}) == 12
+    assert told[-1] == (12, 12)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+def test_a_finished_shard_is_not_played_again_and_a_lost_one_comes_back_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = simulate(a_profile(), tmp_path)
+    before = [path.read_bytes() for path in paths]
+    stamps = [path.stat().st_mtime_ns for path in paths]
+    played: list[str] = []
+    play = module.play
+
+    async def counted(scenario, *rest):  # type: ignore[no-untyped-def]  # passes everything on
+        played.append(scenario.id)
+        return await play(scenario, *rest)
+
+    monkeypatch.setattr(module, "play", counted)
+    paths[1].unlink()
+    assert simulate(a_profile(), tmp_path) == paths
+    assert len(played) == 3
+    assert [path.read_bytes() for path in paths] == before
+    assert [path.stat().st_mtime_ns for n, path in enumerate(paths) if n != 1] == [
+        stamp for n, stamp in enumerate(stamps) if n != 1
+    ]
+
+
+def test_a_run_that_dies_leaves_whole_shards_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class KilledError(Exception):
+        pass
+
+    def die_in_the_second_shard(done: int, _total: int) -> None:
+        if done == 6:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        simulate(a_profile(), tmp_path, die_in_the_second_shard)
+    [shard] = tmp_path.iterdir()
+    assert len(list(read_conversations([shard]))) == 4
+    simulate(a_profile(), tmp_path)
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_another_profile_has_other_shards_and_more_conversations_reuse_those_that_are_there(tmp_path: Path) -> None:
+    def planned(**changes: object) -> set[str]:
+        return names([shard.path for shard in plan_shards(a_profile(**changes), small_shop(), phrases(), tmp_path)])
+
+    assert not planned() & planned(trap_rate=0.9)
+    assert not planned() & planned(noise_rate=0.9)
+    assert planned(train_conversations=8) & planned(train_conversations=12) == planned(train_conversations=8)
+    other_shop = small_shop().fork()
+    other_shop.cancel_pending_order(
+        next(o.order_id for o in other_shop.orders.values() if o.status == "pending"), "no longer needed"
+    )
+    elsewhere = plan_shards(a_profile(), other_shop, phrases(), tmp_path)
+    assert not planned() & names([shard.path for shard in elsewhere])
+
+
+def test_customers_and_phrasing_of_the_splits_are_disjoint(tmp_path: Path) -> None:
+    profile = a_profile(train_conversations=40, valid_conversations=10, heldout_conversations=20, shard_size=50)
+    by_split: dict[str, list[Conversation]] = {}
+    for conversation in read_conversations(simulate(profile, tmp_path)):
+        by_split.setdefault(conversation.split, []).append(conversation)
+    customers = {split: {c.customer_id for c in played} for split, played in by_split.items()}
+    templates = {split: {t for c in played for t in c.template_ids} for split, played in by_split.items()}
+    assert not customers["train"] & customers["heldout"]
+    assert not customers["train"] & customers["valid"]
+    assert not customers["valid"] & customers["heldout"]
+    assert not (templates["train"] | templates["valid"]) & templates["heldout"]
+
+
+def test_a_line_that_is_not_a_conversation_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "shard.jsonl"
+    path.write_text("{}\n")
+    with pytest.raises(DataError, match=r"shard\.jsonl, line 1 is not a conversation"):
+        list(read_conversations([path]))
+    with pytest.raises(DataError, match=r"nowhere\.jsonl"):
+        list(read_conversations([tmp_path / "nowhere.jsonl"]))
