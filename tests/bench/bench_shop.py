@@ -1,6 +1,6 @@
 """Calls a second on the shop: plain store, MCP in process, over stdio and over HTTP.
 
-Run from the root: `python -m tests.bench.bench_shop`. A conversation is eight calls on a fresh sandbox, one of them a write.
+Run from the root: `python -m tests.bench.bench_shop`. A conversation is eight calls, one of them a write.
 """
 
 import socket

@@ -31,7 +31,7 @@ def calls(snapshot: Json) -> SearchStrategy[Call]:
     to_send_back = st.sampled_from(delivered * 6 + pending + odd)
     user_ids = st.sampled_from([*users[:6], "nobody_1", "noah_brown_6181"])
     order_ids = to_change | to_send_back
-    return st.one_of(
+    reads = st.one_of(
         st.tuples(st.just("get_user_details"), st.fixed_dictionaries({"user_id": user_ids})),
         st.tuples(st.just("list_user_orders"), st.fixed_dictionaries({"user_id": user_ids})),
         st.tuples(st.just("get_order_details"), st.fixed_dictionaries({"order_id": order_ids})),
@@ -45,6 +45,8 @@ def calls(snapshot: Json) -> SearchStrategy[Call]:
         st.just(("list_products", {})),
         st.tuples(st.just("find_user_id_by_email"), _emails(content)),
         st.tuples(st.just("find_user_id_by_name_zip"), _names(content)),
+    )
+    writes = st.one_of(
         st.tuples(st.just("update_address"), _address(user_id=user_ids)),
         st.tuples(st.just("modify_pending_order_address"), _address(order_id=to_change)),
         st.tuples(st.just("cancel_pending_order"), st.fixed_dictionaries({"order_id": to_change, "reason": REASONS})),
@@ -53,19 +55,27 @@ def calls(snapshot: Json) -> SearchStrategy[Call]:
         _with_items(content, to_send_back, "return_delivered_order_items"),
         _with_items(content, to_send_back, "exchange_delivered_order_items"),
     )
+    return reads | writes | writes
 
 
 def _rich(content: Json, status: str) -> list[str]:
-    """Return eight orders of a status, those first that most other methods of their customers could pay."""
+    """Return ten orders of a status: five that another method could pay, five that a gift card at hand could not."""
 
-    def payers(order: Json) -> int:
+    def others(order: Json) -> list[Json]:
         [paid, *_] = order["payment_history"]
         methods = content["users"][order["user_id"]]["payment_methods"].values()
-        others = [method for method in methods if method["id"] != paid["payment_method_id"]]
-        return sum(method.get("balance", paid["amount"]) >= paid["amount"] for method in others)
+        return [method for method in methods if method["id"] != paid["payment_method_id"]]
+
+    def covering(order: Json) -> int:
+        amount = order["payment_history"][0]["amount"]
+        return sum(method.get("balance", amount) >= amount for method in others(order))
+
+    def lacking(order: Json) -> int:
+        return len(others(order)) - covering(order)
 
     found = [order for order in content["orders"].values() if order["status"] == status]
-    return [order["order_id"] for order in sorted(found, key=payers, reverse=True)[:8]]
+    chosen = [*sorted(found, key=covering, reverse=True)[:5], *sorted(found, key=lacking, reverse=True)[:5]]
+    return [order["order_id"] for order in chosen]
 
 
 def _address(**first: SearchStrategy[str]) -> SearchStrategy[Json]:
@@ -92,13 +102,14 @@ def _with_items(draw: DrawFn, content: Json, order_ids: SearchStrategy[str], too
     arguments: Json = {"order_id": order_id, "payment_method_id": draw(_methods(content, order["user_id"]))}
     if tool != "modify_pending_order_payment":
         places = range(len(order["items"]))
-        chosen = draw(st.lists(st.sampled_from(places), min_size=1, max_size=3) | st.just(places))
+        right = st.lists(st.sampled_from(places), min_size=1, max_size=3, unique=True)
+        chosen = draw(right | right | st.lists(st.sampled_from(places), min_size=2, max_size=3) | st.just(places))
         items = [order["items"][place] for place in chosen]
         arguments["item_ids"] = [item["item_id"] for item in items]
         if draw(st.integers(0, 19)) == 0:
             arguments["item_ids"] = draw(st.sampled_from([[], [order["items"][0]["product_id"]], ["1"]]))
         if tool != "return_delivered_order_items":
-            arguments["new_item_ids"] = [draw(_variants(content, item["product_id"])) for item in items]
+            arguments["new_item_ids"] = [draw(_variants(content, item)) for item in items]
             if draw(st.integers(0, 19)) == 0:
                 arguments["new_item_ids"] = arguments["new_item_ids"][1:]
     return tool, arguments
@@ -106,10 +117,15 @@ def _with_items(draw: DrawFn, content: Json, order_ids: SearchStrategy[str], too
 
 def _methods(content: Json, user_id: str) -> SearchStrategy[str]:
     own = sorted(content["users"][user_id]["payment_methods"])
-    return st.sampled_from(own * 4 + ["gift_card_0000000", *content["users"]["noah_brown_6181"]["payment_methods"]])
+    gifts = [method_id for method_id in own if method_id.startswith("gift_card")]
+    strange = ["gift_card_0000000", *content["users"]["noah_brown_6181"]["payment_methods"]]
+    return st.sampled_from(own * 4 + gifts * 6 + strange)
 
 
-def _variants(content: Json, product_id: str) -> SearchStrategy[str]:
-    right = sorted(content["products"][product_id]["variants"])
-    other = sorted(next(p for key, p in content["products"].items() if key != product_id)["variants"])
-    return st.sampled_from(right * 4 + other[:1] + [product_id])
+def _variants(content: Json, item: Json) -> SearchStrategy[str]:
+    variants = content["products"][item["product_id"]]["variants"]
+    right = [key for key in sorted(variants) if variants[key]["available"] and key != item["item_id"]]
+    away = [key for key in sorted(variants) if not variants[key]["available"]]
+    other = next(product for key, product in content["products"].items() if key != item["product_id"])
+    wrong = [item["item_id"], item["product_id"], next(iter(other["variants"])), *away[:1]]
+    return st.sampled_from(right * (1 + 40 // len(right)) + wrong) if right else st.sampled_from(wrong)

@@ -68,11 +68,11 @@ class Shop(RuleBasedStateMachine):
 
 def test_any_sequence_of_calls_ends_in_the_prescribed_state() -> None:
     run_state_machine_as_test(
-        Shop, settings=settings(max_examples=60, stateful_step_count=25, deadline=None, derandomize=True)
+        Shop, settings=settings(max_examples=40, stateful_step_count=25, deadline=None, derandomize=True)
     )
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(st.lists(CALLS, min_size=1, max_size=12))
 def test_the_same_holds_over_mcp_with_the_record_as_compact_json(sequence: list[Call]) -> None:
     anyio.run(_play, sequence)

@@ -1,5 +1,7 @@
 """Who may call a server that listens on other addresses than loopback."""
 
+import socket
+
 import httpx2
 import pytest
 
@@ -35,3 +37,9 @@ async def test_the_health_check_answers_under_any_name(shop: RetailStore) -> Non
 def test_a_port_that_cannot_be_is_told() -> None:
     with pytest.raises(RetailError, match=r"Cannot listen on 127\.0\.0\.1:70000: .*0-65535.*Choose another --port"):
         bound_socket("127.0.0.1", 70000)
+
+
+def test_answers_are_not_held_back_by_nagle_s_algorithm() -> None:
+    # asyncio turns the algorithm off only for sockets that name their protocol.
+    with bound_socket("127.0.0.1", 0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
