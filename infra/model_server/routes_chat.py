@@ -1,0 +1,47 @@
+"""The route /v1/chat/completions."""
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse, Response
+
+from infra.model_server.chat import Chat
+from infra.model_server.schemas import ChatRequest
+from infra.model_server.services import Services
+from infra.model_server.streaming import ChatStream
+
+DISCONNECT_POLL_SECONDS = 0.5
+
+
+def chat_router(services: Services) -> APIRouter:
+    """Return the route over `services.engine`."""
+    router = APIRouter(tags=["chat"])
+
+    @router.post("/chat/completions")
+    async def create(request: Request, body: ChatRequest) -> Response:
+        """Answer a conversation."""
+        entry = await run_in_threadpool(services.registry.get, body.model)
+        loaded = await run_in_threadpool(services.pool.get, entry)
+        chat = Chat(body, loaded, services.engine)
+        if body.stream:
+            stream = ChatStream(chat)
+            await stream.start()
+            return StreamingResponse(stream.events(), media_type="text/event-stream")
+        await chat.start()
+        return JSONResponse(await _unless_gone(request, chat))
+
+    return router
+
+
+async def _unless_gone(request: Request, chat: Chat) -> dict[str, Any]:
+    """Return the completion; if the client goes away meanwhile, the engine stops working on it."""
+    answer = asyncio.create_task(chat.completion())
+    while not answer.done():
+        await asyncio.wait([answer], timeout=DISCONNECT_POLL_SECONDS)
+        if not answer.done() and await request.is_disconnected():
+            chat.cancel()
+            break
+    return await answer

@@ -1,0 +1,75 @@
+"""The routes below /v1/files."""
+
+from typing import Annotated, Any, BinaryIO, Literal, cast
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import FileResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+
+from infra.model_server.errors import InvalidRequestError, UnsupportedError
+from infra.model_server.services import Services
+
+UPLOAD_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file", "purpose"],
+                    "properties": {"file": {"type": "string", "format": "binary"}, "purpose": {"type": "string"}},
+                }
+            }
+        },
+    }
+}
+
+
+def files_router(services: Services) -> APIRouter:
+    """Return the routes over `services.files`."""
+    router = APIRouter(tags=["files"])
+    files = services.files
+
+    @router.post("/files", openapi_extra=UPLOAD_BODY)
+    async def create(request: Request) -> dict[str, Any]:
+        """Store an upload; a fine-tuning file is checked line by line."""
+        async with request.form(max_files=1, max_fields=10) as form:
+            upload, purpose = form.get("file"), form.get("purpose")
+            if not isinstance(upload, UploadFile):
+                raise InvalidRequestError("Missing required parameter: 'file'.", "file")
+            if not isinstance(purpose, str):
+                raise InvalidRequestError("Missing required parameter: 'purpose'.", "purpose")
+            if others := set(form) - {"file", "purpose"}:
+                other = min(others)
+                raise UnsupportedError(f"This server does not support {other!r}.", other)
+            source = cast(BinaryIO, upload.file)
+            return await run_in_threadpool(files.add, source, upload.filename or "upload", purpose)
+
+    @router.get("/files")
+    def page(
+        after: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
+        order: Literal["asc", "desc"] = "desc",
+        purpose: str | None = None,
+    ) -> dict[str, Any]:
+        """List files."""
+        return files.page(after=after, limit=limit, purpose=purpose, ascending=order == "asc")
+
+    @router.get("/files/{file_id}")
+    def retrieve(file_id: str) -> dict[str, Any]:
+        """Describe a file."""
+        return files.get(file_id)
+
+    @router.get("/files/{file_id}/content", response_class=FileResponse)
+    def content(file_id: str) -> FileResponse:
+        """Return a file's bytes."""
+        name = files.get(file_id)["filename"]
+        return FileResponse(files.content(file_id), media_type="application/octet-stream", filename=name)
+
+    @router.delete("/files/{file_id}")
+    def delete(file_id: str) -> dict[str, Any]:
+        """Delete a file."""
+        return files.delete(file_id)
+
+    return router

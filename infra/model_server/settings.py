@@ -1,0 +1,47 @@
+"""Where the server listens and keeps its data, and how much it accepts."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+BASE_MODELS = Path(__file__).parent / "base"
+MEBIBYTE = 1 << 20
+
+
+class Settings(BaseModel):
+    """The server's settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: Path
+    """The folder of everything that the server writes."""
+    models: Path = BASE_MODELS
+    """The folder whose sub-folders are the base models."""
+    api_key: str | None = Field(default=None, repr=False)
+    max_body_bytes: int = 8 * MEBIBYTE
+    max_upload_bytes: int = 512 * MEBIBYTE
+    max_line_bytes: int = 4 * MEBIBYTE
+    max_rows: int = 1_000_000
+    max_waiting: int = 512
+    """Chat sequences that may wait or run at once; a request with `n` choices counts `n` times."""
+    max_batch: int = 16
+    """Chat sequences decoded together."""
+    prefix_cache_bytes: int = 256 * MEBIBYTE
+    loaded_models_bytes: int = 8 * 1024 * MEBIBYTE
+    """Loaded models are unloaded, the longest unused first, above this size; the last one never is."""
+    max_queued_jobs: int = 100
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file of the server's state."""
+        return self.data / "state.sqlite3"
+
+    @property
+    def jobs(self) -> Path:
+        """The folder with one working folder for each job."""
+        return self.data / "jobs"
+
+    @property
+    def tuned_models(self) -> Path:
+        """The folder of fine-tuned models."""
+        return self.data / "models"

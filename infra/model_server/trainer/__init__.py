@@ -1,0 +1,1 @@
+"""The trainer: one job, in a process of its own."""

@@ -1,0 +1,71 @@
+"""`python -m infra.model_server.trainer JOB_DIR`: train the job of one folder.
+
+The server starts this and holds the other end of its standard input: when that closes, because the server died, the
+trainer ends at once, so that a job is never trained twice. A lock on the folder makes sure of it.
+"""
+
+import errno
+import fcntl
+import os
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from infra.model_server.errors import RenderingError, TrainingError
+from infra.model_server.progress import LOCK_NAME, Failed, ProgressWriter
+
+EXIT_FAILED = 1
+EXIT_ORPHANED = 76
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def main(job_dir: Path) -> int:
+    """Train, and return the process's exit status."""
+    threading.Thread(target=_end_with_the_server, daemon=True).start()
+    with (job_dir / LOCK_NAME).open("w") as lock:
+        # Waits for the trainer of a server that was just killed; that one is about to end too.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _train(job_dir)
+
+
+def _train(job_dir: Path) -> int:
+    # After the lock: these imports take seconds.
+    from safetensors import SafetensorError
+    from torch import OutOfMemoryError
+
+    from infra.model_server.trainer.run import run_job
+
+    try:
+        run_job(job_dir)
+    except (TrainingError, RenderingError) as error:
+        return _fail(job_dir, getattr(error, "code", "training_failed"), str(error))
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        return _fail(job_dir, "storage_full", f"The disk has no room for the training: {error}")
+    except SafetensorError as error:
+        if not any(os.strerror(number) in str(error) for number in DISK_ERRORS):
+            raise
+        return _fail(job_dir, "storage_full", f"The disk has no room for the model: {error}")
+    except (MemoryError, OutOfMemoryError):
+        return _fail(job_dir, "out_of_memory", "The training needs more memory than there is.")
+    return 0
+
+
+def _fail(job_dir: Path, code: str, message: str) -> int:
+    sys.stderr.write(f"{code}: {message}\n")
+    # On a full disk even this line may not fit; the server then reads the reason from the log's end.
+    with suppress(OSError):
+        ProgressWriter(job_dir).write(Failed(code=code, message=message))
+    return EXIT_FAILED
+
+
+def _end_with_the_server() -> None:
+    while sys.stdin.buffer.read(1):
+        continue
+    os._exit(EXIT_ORPHANED)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

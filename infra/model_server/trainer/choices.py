@@ -1,0 +1,53 @@
+"""Turns the user's hyper-parameters, `auto` among them, into the numbers of one run."""
+
+from typing import NamedTuple
+
+from infra.model_server.progress import Hyperparameters
+
+SMALL_MODEL = 20_000_000
+"""Below this many parameters a model is trained with Muon and at a high rate."""
+SMALL_MODEL_TOKENS = 2_600_000
+"""A small model has learned its conversations after about this many tokens; more gains little."""
+SMALL_BATCH_TOKENS = 3072
+BATCH_TOKENS = 8192
+MAX_EPOCHS = 8
+DEFAULT_EPOCHS = 3
+
+
+class Choices(NamedTuple):
+    """The numbers of one run."""
+
+    n_epochs: int
+    max_tokens: int
+    """The tokens, padding included, that a batch may have."""
+    max_rows: int | None
+    """The conversations that a batch may have, where the user said so; then `max_tokens` has no effect."""
+    learning_rate: float
+    learning_rate_multiplier: float
+    muon: bool
+
+
+def choose(wanted: Hyperparameters, *, parameters: int, tokens_per_epoch: int) -> Choices:
+    """Return the numbers of a run on a model of so many parameters and a data set of so many tokens."""
+    small = parameters < SMALL_MODEL
+    epochs = wanted.n_epochs
+    if epochs == "auto":
+        seen = round(SMALL_MODEL_TOKENS / max(tokens_per_epoch, 1))
+        epochs = min(max(seen, 1), MAX_EPOCHS) if small else DEFAULT_EPOCHS
+    multiplier = 1.0 if wanted.learning_rate_multiplier == "auto" else wanted.learning_rate_multiplier
+    return Choices(
+        n_epochs=epochs,
+        max_tokens=SMALL_BATCH_TOKENS if small else BATCH_TOKENS,
+        max_rows=None if wanted.batch_size == "auto" else wanted.batch_size,
+        learning_rate=_base_rate(parameters) * multiplier,
+        learning_rate_multiplier=multiplier,
+        muon=small,
+    )
+
+
+def _base_rate(parameters: int) -> float:
+    """Return AdamW's rate: the larger the model, the lower."""
+    for below, rate in ((SMALL_MODEL, 2e-3), (500_000_000, 1e-4), (2_000_000_000, 5e-5)):
+        if parameters < below:
+            return rate
+    return 2e-5

@@ -1,0 +1,25 @@
+"""Where and in what precision a job trains."""
+
+from typing import NamedTuple
+
+import torch
+
+
+class Device(NamedTuple):
+    """A device and the precision that is fastest on it."""
+
+    kind: str
+    """As torch names it: `cuda` or `cpu`."""
+    bf16: bool
+    """Whether to compute in bfloat16 by autocast; weights stay in float32."""
+
+
+def training_device() -> Device:
+    """Return what this machine trains on.
+
+    A CPU without matrix units for bfloat16 emulates it: an AVX2 machine did 416 tokens/s by autocast and 4,061
+    without (a model of 1.3 M parameters, one thread).
+    """
+    if torch.cuda.is_available():
+        return Device("cuda", torch.cuda.is_bf16_supported())
+    return Device("cpu", bool(torch.cpu.get_capabilities().get("amx_bf16", False)))

@@ -1,0 +1,93 @@
+"""The training loop: TRL's trainer on planned batches of rendered rows."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from datasets import Dataset  # type: ignore[import-untyped]
+from torch.utils.data import DataLoader
+from trl.trainer.sft_trainer import SFTTrainer
+
+from infra.model_server.rendering import IGNORED
+from infra.model_server.trainer.rows import collate
+
+
+class Figures(NamedTuple):
+    """The mean loss and the share of tokens predicted right, over trained tokens only."""
+
+    loss: float
+    accuracy: float
+
+
+class ConversationTrainer(SFTTrainer):
+    """Trains on batches that were planned beforehand, and computes logits for the trained tokens only.
+
+    The rows are tokens and labels already, so nothing of TRL's data preparation is used. Its own memory-saving head
+    scores every position on a CPU, which costs a tenth of the speed there.
+    """
+
+    def __init__(self, *, batches: Sequence[Sequence[int]], pad_id: int, **options: Any) -> None:
+        """Train on `batches`, lists of row numbers of `options["train_dataset"]`, in this order."""
+        self._batches = batches
+        self._collate = partial(collate, pad_id=pad_id)
+        self._trained: torch.Tensor | None = None
+        self.last_loss = torch.tensor(0.0)
+        self.last_accuracy = torch.tensor(0.0)
+        super().__init__(data_collator=self._collate, **options)
+        self.model.get_output_embeddings().register_forward_pre_hook(self._keep_trained)
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Return the planned batches."""
+        loader: DataLoader[Any] = DataLoader(self.train_dataset, batch_sampler=self._batches, collate_fn=self._collate)
+        return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor:
+        """Return the mean loss over the trained tokens of a batch."""
+        loss, correct = self._score(model, inputs)
+        self.last_loss, self.last_accuracy = loss.detach(), correct.float().mean()
+        return loss
+
+    @torch.no_grad()
+    def figures(self, dataset: Dataset, batches: Sequence[Sequence[int]]) -> Figures:
+        """Return the figures of some batches of rows, each trained token counted once."""
+        was_training = self.model.training
+        self.model.eval()
+        total = right = tokens = 0.0
+        for batch in batches:
+            inputs = self._prepare_inputs(self._collate([dataset[row] for row in batch]))
+            with self.accelerator.autocast():
+                loss, correct = self._score(self.model, inputs)
+            total += loss.item() * correct.numel()
+            right += correct.sum().item()
+            tokens += correct.numel()
+        self.model.train(was_training)
+        return Figures(total / tokens, right / tokens)
+
+    def _score(self, model: torch.nn.Module, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the loss and, for each trained token, whether it was the likeliest."""
+        targets = F.pad(inputs["labels"][:, 1:], (0, 1), value=IGNORED)
+        self._trained = targets != IGNORED
+        try:
+            logits = model(
+                input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
+            ).logits
+        finally:
+            trained, self._trained = self._trained, None
+        wanted = targets[trained]
+        loss = F.cross_entropy(logits[0].float(), wanted)
+        return loss, logits[0].detach().argmax(-1) == wanted
+
+    def _keep_trained(self, head: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        """Hand the output layer [1, trained tokens, width] instead of [rows, positions, width]."""
+        if self._trained is None:
+            return inputs
+        hidden, *rest = inputs
+        return (hidden[self._trained].unsqueeze(0), *rest)

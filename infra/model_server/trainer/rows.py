@@ -1,0 +1,84 @@
+"""Conversations as token rows in an Arrow file: rendered once an epoch, read back without filling the memory."""
+
+import random
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from datasets import Dataset, Features, List, Value  # type: ignore[import-untyped]
+from datasets.arrow_writer import ArrowWriter  # type: ignore[import-untyped]
+
+from infra.model_server.dataset_validation import read_rows
+from infra.model_server.errors import RenderingError, TrainingError
+from infra.model_server.rendering import IGNORED, Renderer
+
+FEATURES = Features({"input_ids": List(Value("int32")), "labels": List(Value("int32"))})
+
+
+class Pass(NamedTuple):
+    """One rendering of a file."""
+
+    lengths: list[int]
+    cut: int
+    """Rows that were longer than the window and lost their end."""
+    empty: int
+    """Rows that were left out because nothing in the window is trained."""
+
+
+class RowWriter:
+    """Renders files into one Arrow file."""
+
+    def __init__(self, path: Path, renderer: Renderer, window: int) -> None:
+        """Write to `path`, with no row longer than `window` tokens."""
+        self._path = path
+        self._renderer = renderer
+        self._window = window
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._writer = ArrowWriter(path=str(path), features=FEATURES)
+
+    def add(self, source: Path, seed: str | None) -> Pass:
+        """Render a file's rows; with a seed, the renderer may vary what carries no meaning."""
+        lengths: list[int] = []
+        cut = empty = 0
+        for number, row in enumerate(read_rows(source), 1):
+            rng = None if seed is None else random.Random(f"{seed}:{number}")
+            ids, labels = self._render(source, number, row, rng)
+            cut += len(ids) > self._window
+            ids, labels = ids[: self._window], labels[: self._window]
+            # The first token is never predicted, so its label trains nothing.
+            if all(label == IGNORED for label in labels[1:]):
+                empty += 1
+                continue
+            self._writer.write({"input_ids": ids, "labels": labels})
+            lengths.append(len(ids))
+        return Pass(lengths, cut, empty)
+
+    def finish(self) -> Dataset:
+        """Close the file and return its rows, mapped from the disk."""
+        self._writer.finalize()
+        return Dataset.from_file(str(self._path))
+
+    def _render(
+        self, source: Path, number: int, row: Mapping[str, Any], rng: random.Random | None
+    ) -> tuple[list[int], list[int]]:
+        try:
+            rendered = self._renderer.render(row["messages"], row.get("tools") or [], rng=rng)
+        except RenderingError as error:
+            raise TrainingError(f"Row {number} of the {source.stem} file: {error}", "invalid_training_file") from error
+        return rendered.input_ids, rendered.labels
+
+
+def collate(rows: Iterable[Mapping[str, list[int]]], pad_id: int) -> dict[str, torch.Tensor]:
+    """Return a batch of `input_ids`, `labels` and `attention_mask` [rows, longest], padded on the right."""
+    rows = list(rows)
+    longest = max(len(row["input_ids"]) for row in rows)
+    ids = torch.full((len(rows), longest), pad_id)
+    labels = torch.full((len(rows), longest), IGNORED)
+    mask = torch.zeros((len(rows), longest), dtype=torch.long)
+    for i, row in enumerate(rows):
+        length = len(row["input_ids"])
+        ids[i, :length] = torch.tensor(row["input_ids"])
+        labels[i, :length] = torch.tensor(row["labels"])
+        mask[i, :length] = 1
+    return {"input_ids": ids, "labels": labels, "attention_mask": mask}

@@ -1,0 +1,186 @@
+"""One training job from its folder to its model."""
+
+import random
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from datasets import Dataset  # type: ignore[import-untyped]
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from trl.trainer.sft_config import SFTConfig
+
+from infra.model_server.errors import TrainingError
+from infra.model_server.progress import (
+    FINAL_MODEL,
+    TRAINING_NAME,
+    VALIDATION_NAME,
+    Done,
+    Hyperparameters,
+    JobSpec,
+    Note,
+    Planned,
+    ProgressWriter,
+)
+from infra.model_server.rendering import Renderer, renderer_for
+from infra.model_server.trainer.batches import Plan, group, plan_run
+from infra.model_server.trainer.checkpoints import last_state, save_model
+from infra.model_server.trainer.choices import Choices, choose
+from infra.model_server.trainer.device import training_device
+from infra.model_server.trainer.loop import ConversationTrainer
+from infra.model_server.trainer.optimiser import build_optimiser, build_schedule
+from infra.model_server.trainer.reporting import Reporter, Validation
+from infra.model_server.trainer.rows import Pass, RowWriter
+
+DEFAULT_WINDOW = 4096
+"""Tokens of a row for models that state no window of their own."""
+LARGE_MODEL = 1_000_000_000
+"""From this many parameters on, activations are computed twice rather than kept."""
+
+
+class Prepared(NamedTuple):
+    """Everything that a run needs."""
+
+    model: PreTrainedModel
+    rows: Dataset
+    plan: Plan
+    choices: Choices
+    tokens: int
+    validation: Validation | None
+    pad_id: int
+
+
+def run_job(job_dir: Path) -> None:
+    """Train the job of a folder, resuming where an earlier start of it left a state.
+
+    Raises:
+        TrainingError: if the data or the model do not allow it.
+        OSError: if the disk does not.
+    """
+    spec = JobSpec.model_validate_json((job_dir / "job.json").read_text(encoding="utf-8"))
+    writer = ProgressWriter(job_dir)
+    torch.manual_seed(spec.seed)
+    prepared = prepare(spec, job_dir, writer)
+    trainer = build_trainer(prepared, spec.seed, job_dir / "states")
+    reporter = Reporter(trainer, prepared.plan, prepared.validation, writer, job_dir, spec.model_dir)
+    trainer.add_callback(reporter)
+    state = last_state(job_dir / "states")
+    trainer.train(resume_from_checkpoint=None if state is None else str(state))
+    save_model(trainer.accelerator.unwrap_model(trainer.model), spec.model_dir, job_dir / FINAL_MODEL)
+    writer.write(Done(tokens=prepared.tokens))
+    for left in ("states", "rendered"):
+        shutil.rmtree(job_dir / left, ignore_errors=True)
+
+
+def prepare(spec: JobSpec, job_dir: Path, writer: ProgressWriter) -> Prepared:
+    """Load the model, render the rows, and plan the steps.
+
+    Raises:
+        TrainingError: if there is nothing to train on.
+    """
+    renderer = renderer_for(spec.model_dir)
+    model = AutoModelForCausalLM.from_pretrained(spec.model_dir, dtype=torch.float32, local_files_only=True)
+    window = getattr(model.config.get_text_config(), "max_position_embeddings", None) or DEFAULT_WINDOW
+    rows = RowWriter(job_dir / "rendered" / "training.arrow", renderer, window)
+    first = rows.add(job_dir / TRAINING_NAME, f"{spec.seed}:rows:0")
+    if not first.lengths:
+        raise TrainingError(
+            f"No conversation has an assistant turn within the model's {window} tokens.", "invalid_training_file"
+        )
+    _note_lost(first, window, writer)
+    choices = choose(spec.hyperparameters, parameters=model.num_parameters(), tokens_per_epoch=sum(first.lengths))
+    # Rendered anew for each epoch, since renderers may vary what carries no meaning.
+    epochs = [first.lengths] + [
+        rows.add(job_dir / TRAINING_NAME, f"{spec.seed}:rows:{epoch}").lengths for epoch in range(1, choices.n_epochs)
+    ]
+    plan = plan_run(epochs, max_tokens=choices.max_tokens, max_rows=choices.max_rows, seed=spec.seed)
+    tokens = sum(map(sum, epochs))
+    writer.write(_planned(choices, plan, len(first.lengths), tokens))
+    validation = _validation(job_dir, renderer, window, choices, spec.seed)
+    return Prepared(model, rows.finish(), plan, choices, tokens, validation, renderer.pad_id)
+
+
+def build_trainer(prepared: Prepared, seed: int, states: Path) -> ConversationTrainer:
+    """Return a trainer that is ready to train."""
+    device = training_device()
+    steps = len(prepared.plan.batches)
+    config = SFTConfig(
+        output_dir=str(states),
+        max_steps=steps,
+        per_device_train_batch_size=1,
+        use_cpu=device.kind == "cpu",
+        bf16=device.bf16,
+        activation_checkpointing=prepared.model.num_parameters() >= LARGE_MODEL,
+        max_grad_norm=1.0,
+        logging_strategy="no",
+        save_strategy="no",
+        save_total_limit=1,
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=device.kind == "cuda",
+        dataset_kwargs={"skip_prepare_dataset": True},
+        seed=seed,
+    )
+    optimiser = build_optimiser(prepared.model, prepared.choices)
+    return ConversationTrainer(
+        batches=prepared.plan.batches,
+        pad_id=prepared.pad_id,
+        model=prepared.model,
+        args=config,
+        train_dataset=prepared.rows,
+        processing_class=_no_tokenizer(),
+        optimizers=(optimiser, build_schedule(optimiser, steps)),
+    )
+
+
+def _validation(job_dir: Path, renderer: Renderer, window: int, choices: Choices, seed: int) -> Validation | None:
+    if not (job_dir / VALIDATION_NAME).is_file():
+        return None
+    rows = RowWriter(job_dir / "rendered" / "validation.arrow", renderer, window)
+    lengths = rows.add(job_dir / VALIDATION_NAME, None).lengths
+    if not lengths:
+        raise TrainingError(
+            f"No validation conversation has an assistant turn within the model's {window} tokens.",
+            "invalid_validation_file",
+        )
+    order = random.Random(f"{seed}:validation")
+    batches = group(lengths, order, max_tokens=choices.max_tokens, max_rows=choices.max_rows)
+    return Validation(rows.finish(), batches)
+
+
+def _planned(choices: Choices, plan: Plan, rows: int, tokens: int) -> Planned:
+    steps = len(plan.batches)
+    mean_rows = max(round(rows * choices.n_epochs / steps), 1)
+    size = (
+        f"{choices.max_rows} conversations a step"
+        if choices.max_rows
+        else f"up to {choices.max_tokens} tokens a step (about {mean_rows} conversations)"
+    )
+    kind = "Muon and AdamW" if choices.muon else "AdamW"
+    return Planned(
+        hyperparameters=Hyperparameters(
+            n_epochs=choices.n_epochs,
+            batch_size=choices.max_rows or mean_rows,
+            learning_rate_multiplier=choices.learning_rate_multiplier,
+        ),
+        steps=steps,
+        tokens=tokens,
+        message=f"Training on {rows} conversations for {choices.n_epochs} epochs, {steps} steps, {tokens} tokens: "
+        f"{size}, {kind} at a rate of {choices.learning_rate:g}",
+    )
+
+
+def _note_lost(first: Pass, window: int, writer: ProgressWriter) -> None:
+    if first.cut:
+        message = f"{first.cut} conversations are longer than the model's {window} tokens; their ends are not trained"
+        writer.write(Note(name="cut", level="warn", message=message))
+    if first.empty:
+        message = f"{first.empty} conversations have no assistant turn within {window} tokens and are left out"
+        writer.write(Note(name="empty", level="warn", message=message))
+
+
+def _no_tokenizer() -> PreTrainedTokenizerFast:
+    """Return an empty tokenizer: TRL asks for one, but rows come as tokens and are padded by our own collator."""
+    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"<pad>": 0}, "<pad>")), pad_token="<pad>")

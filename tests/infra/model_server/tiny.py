@@ -1,0 +1,90 @@
+"""A random causal model of about 100,000 parameters with a tokenizer and a chat template, made in a second."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import Lfm2Config, Lfm2ForCausalLM, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+SPECIAL = ["<|pad|>", "<|im_start|>", "<|im_end|>"]
+TEMPLATE = """
+{%- if tools %}<|im_start|>tools
+{% for tool in tools %}{{ tool.function.name }} {% endfor %}<|im_end|>
+{% endif %}
+{%- for message in messages %}<|im_start|>{{ message.role }}
+{% if message.role == 'assistant' %}{% generation %}{{ message.content }}
+{%- for call in message.tool_calls or [] %}<tool_call>
+{"name": "{{ call.function.name }}", "arguments": {% if call.function.arguments is string %}
+{{- call.function.arguments }}{% else %}{{ call.function.arguments | tojson }}{% endif %}}
+</tool_call>{% endfor %}<|im_end|>{% endgeneration %}
+{%- else %}{{ message.content }}<|im_end|>{% endif %}
+{% endfor %}
+{%- if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
+TOOLS = [
+    {
+        "type": "function",
+        "function": {"name": "look_up", "parameters": {"type": "object", "properties": {"key": {"type": "string"}}}},
+    }
+]
+
+
+def conversation(number: int) -> dict[str, Any]:
+    """Return a training row: the user names a key, the assistant looks it up and says what it found."""
+    call = {
+        "id": f"call_{number}",
+        "type": "function",
+        "function": {"name": "look_up", "arguments": json.dumps({"key": f"k{number % 7}"})},
+    }
+    messages = [
+        {"role": "user", "content": f"Please find k{number % 7}."},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": call["id"], "content": f"value {number % 5}"},
+        {"role": "assistant", "content": f"It is value {number % 5}."},
+    ]
+    return {"messages": messages, "tools": TOOLS, "parallel_tool_calls": False}
+
+
+def jsonl(rows: int, first: int = 0) -> bytes:
+    """Return so many rows as a training file."""
+    return "".join(json.dumps(conversation(first + i)) + "\n" for i in range(rows)).encode()
+
+
+def build(folder: Path, *, template: str = TEMPLATE, kind: str = "qwen3", window: int = 512) -> Path:
+    """Write the model to a folder and return the folder."""
+    torch.manual_seed(0)
+    tokenizer = _tokenizer(template)
+    tokenizer.save_pretrained(folder)
+    sizes = {"vocab_size": len(tokenizer), "hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4}
+    ids = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "bos_token_id": None}
+    if kind == "qwen3":
+        qwen = Qwen3Config(
+            **sizes, **ids, num_hidden_layers=2, num_key_value_heads=2, head_dim=16, tie_word_embeddings=True,
+            max_position_embeddings=window,
+        )  # fmt: skip
+        model = Qwen3ForCausalLM(qwen)
+    else:
+        lfm = Lfm2Config(
+            **sizes, **ids, num_hidden_layers=3, num_key_value_heads=4, layer_types=["conv", "full_attention", "conv"],
+            block_auto_adjust_ff_dim=False, tie_word_embeddings=True, max_position_embeddings=window,
+        )  # fmt: skip
+        model = Lfm2ForCausalLM(lfm)
+    model.save_pretrained(folder)
+    return folder
+
+
+def _tokenizer(template: str) -> PreTrainedTokenizerFast:
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=512, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
+    )
+    core.train_from_iterator((json.dumps(conversation(i)) for i in range(50)), trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, eos_token="<|im_end|>", pad_token="<|pad|>", chat_template=template,
+        clean_up_tokenization_spaces=False,
+    )  # fmt: skip
