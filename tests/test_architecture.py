@@ -91,5 +91,7 @@ def test_a_file_is_one_room(path: Path) -> None:
 
 
 def test_the_top_level_is_the_one_promised() -> None:
-    folders = {p.name for p in ROOT.iterdir() if p.is_dir() and not p.name.startswith(".") and p.name != "zava.egg-info"}
+    folders = {
+        p.name for p in ROOT.iterdir() if p.is_dir() and not p.name.startswith(".") and p.name != "zava.egg-info"
+    }
     assert folders == {"flows", "tasks", "zava_mcp", "configs", "infra", "tests"}

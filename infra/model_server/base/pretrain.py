@@ -9,6 +9,7 @@ machine than one process with two threads. A log line every 50 steps goes to DIR
 import argparse
 import json
 import math
+import multiprocessing
 import os
 import random
 import socket
@@ -18,9 +19,9 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch.nn import functional
 from transformers import Lfm2Config, Lfm2ForCausalLM
+from transformers.models.lfm2.modeling_lfm2 import Lfm2Attention
 
 from infra.model_server.base import corpus, lexicon
 from infra.model_server.base.workflow import workflow
@@ -53,7 +54,7 @@ def new_model(renderer: SlotRenderer) -> Lfm2ForCausalLM:
         block_auto_adjust_ff_dim=False,
         max_position_embeddings=2048,
         tie_word_embeddings=True,
-        rope_theta=10000.0,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
         layer_types=["conv" if c == "c" else "full_attention" for c in LAYERS],
         conv_L_cache=3,
         pad_token_id=renderer.pad_id,
@@ -64,19 +65,25 @@ def new_model(renderer: SlotRenderer) -> Lfm2ForCausalLM:
     torch.nn.init.normal_(model.model.embed_tokens.weight, std=0.1)
     with torch.no_grad():
         for module in model.modules():
-            if hasattr(module, "v_proj"):
-                value = torch.nn.init.orthogonal_(torch.empty_like(module.v_proj.weight))
-                module.v_proj.weight.copy_(0.7 * value)
-                module.out_proj.weight.copy_(0.7 * value.t() + 0.02 * torch.randn_like(value))
-                key = torch.nn.init.orthogonal_(torch.empty_like(module.k_proj.weight))
-                module.k_proj.weight.copy_(0.3 * key + 0.02 * torch.randn_like(key))
-                module.q_proj.weight.copy_(0.3 * key + 0.02 * torch.randn_like(key))
+            if isinstance(module, Lfm2Attention):
+                _start_near_copying(module)
     return model
+
+
+def _start_near_copying(attention: Lfm2Attention) -> None:
+    weights = {n: p for n, p in attention.named_parameters() if p.ndim == 2}
+    value, key = (torch.nn.init.orthogonal_(torch.empty(WIDTH, WIDTH)) for _ in range(2))
+    near = {"v_proj": 0.7 * value, "out_proj": 0.7 * value.t() + 0.02 * torch.randn(WIDTH, WIDTH)}
+    for name in ("k_proj", "q_proj"):
+        near[name] = 0.3 * key + 0.02 * torch.randn(WIDTH, WIDTH)
+    for name, start in near.items():
+        weights[f"{name}.weight"].copy_(start)
 
 
 def optimizers(model: torch.nn.Module, lr: float) -> list[torch.optim.Optimizer]:
     """Return Muon for the matrices at five times the rate, AdamW for embeddings, norms and convolutions."""
-    matrices, rest = [], []
+    matrices: list[torch.nn.Parameter] = []
+    rest: list[torch.nn.Parameter] = []
     for name, parameter in model.named_parameters():
         (matrices if parameter.ndim == 2 and "embed" not in name else rest).append(parameter)
     return [
@@ -144,7 +151,7 @@ def train(rank: int, args: argparse.Namespace) -> None:
     log = (out / "pretrain.jsonl").open("a", encoding="utf-8") if rank == 0 else None
     for step, (ids, labels) in enumerate(stream):
         loss = _loss(model, ids, labels)
-        loss.backward()
+        torch.autograd.backward(loss)
         total = _average(model, ids.numel(), args.processes)
         seen += total
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -216,7 +223,14 @@ def main() -> None:
     write_words(Path(args.out))
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
     os.environ.setdefault("MASTER_PORT", str(free_port()))
-    mp.spawn(train, args=(args,), nprocs=args.processes)
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=train, args=(rank, args), daemon=True) for rank in range(args.processes)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    if any(process.exitcode for process in processes):
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":
