@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from packaging.specifiers import SpecifierSet
@@ -87,14 +88,7 @@ def _machine() -> Iterator[Check]:
 
 def _provider(profile: Profile) -> Iterator[Check]:
     if profile.provider.kind == "local":
-        folder = services.BASE_MODELS / profile.training.base_model
-        weights = folder / "model.safetensors"
-        if weights.is_file():
-            yield Check("base model", "ok", f"{profile.training.base_model}, {weights.stat().st_size / 2**20:.1f} MiB")
-        else:
-            have = ", ".join(sorted(p.parent.name for p in services.BASE_MODELS.glob("*/model.safetensors"))) or "none"
-            advice = f"set training.base_model to one of: {have}"
-            yield Check("base model", "fault", f"no {weights.name} for {profile.training.base_model!r}", advice)
+        yield _base_model(profile.services.models, profile.training.base_model)
         return
     try:
         api_key(profile.provider)
@@ -102,6 +96,17 @@ def _provider(profile: Profile) -> Iterator[Check]:
         yield Check("key", "fault", str(error), f"export {profile.provider.api_key_env}=...")
     else:
         yield Check("key", "ok", f"{profile.provider.api_key_env} is set")
+
+
+def _base_model(models: Path, name: str) -> Check:
+    weights = sorted((models / name).glob("*.safetensors"))
+    if weights:
+        size = sum(file.stat().st_size for file in weights) / 2**20
+        return Check("base model", "ok", f"{name}, {size:.1f} MiB")
+    have = ", ".join(sorted({file.parent.name for file in models.glob("*/*.safetensors")})) or "none"
+    return Check(
+        "base model", "fault", f"no weights of {name!r} in {models}", f"set training.base_model; there: {have}"
+    )
 
 
 def _services(profile: Profile) -> Iterator[Check]:

@@ -1,7 +1,6 @@
 """Which local services a profile needs, and the calls that bring them up and down."""
 
 from collections.abc import Callable
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from infra.services import catalog
@@ -10,7 +9,6 @@ from infra.services.supervisor import Service, ServiceStatus, Supervisor
 from tasks.core.config import Profile
 from tasks.core.errors import ServiceError
 
-BASE_MODELS = Path(__file__).parent.parent / "infra" / "model_server" / "base"
 LOOPBACK = frozenset({"127.0.0.1", "localhost"})
 
 
@@ -19,7 +17,7 @@ def needed(profile: Profile) -> tuple[Service, ...]:
     ports, workspace = profile.services, profile.workspace
     services = [catalog.shop(ports.shop_port, workspace, _world(profile))]
     if profile.provider.kind == "local" and _is_here(profile.provider.base_url or "", ports.model_port):
-        services.append(catalog.model_server(ports.model_port, workspace, BASE_MODELS))
+        services.append(catalog.model_server(ports.model_port, workspace, ports.models))
     if _is_here(profile.tracking.mlflow_uri, ports.mlflow_port):
         services.append(catalog.mlflow(ports.mlflow_port, workspace))
     services.append(catalog.prefect(ports.prefect_port, workspace))

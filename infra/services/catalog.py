@@ -110,6 +110,8 @@ def client_environment(workspace: Path, prefect_port: int) -> dict[str, str]:
         "PREFECT_HOME": str(prefect_home(workspace)),
         "PREFECT_PROFILES_PATH": str(prefect_home(workspace) / "profiles.toml"),
         "PREFECT_API_URL": f"http://{HOST}:{prefect_port}/api",
+        # MLflow would print addresses between the lines of the command.
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         "NO_PROXY": no_proxy,
         "no_proxy": no_proxy,
     }

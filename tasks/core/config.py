@@ -90,12 +90,15 @@ class TrackingConfig(Record):
 
 
 class ServicesConfig(Record):
-    """Ports of the services that `zava up` starts, all on 127.0.0.1."""
+    """The services that `zava up` starts, all on 127.0.0.1: their ports, and the base models that can be trained."""
 
     prefect_port: int = 4200
     mlflow_port: int = 5000
     model_port: int = 8766
     shop_port: int = 8765
+    models: Path = Field(
+        Path("infra/model_server/base"), description="Folder of base models for the model server, one folder each."
+    )
 
 
 class Profile(Record):
