@@ -38,9 +38,9 @@ def join(first: DynamicCache, second: DynamicCache) -> DynamicCache:
     length = max(first.get_seq_length(), second.get_seq_length())
     joined = clone(first)
     for ours, theirs in zip(joined.layers, second.layers, strict=True):
-        if isinstance(ours, DynamicLayer):
-            ours.keys = torch.cat([_padded(ours.keys, length), _padded(theirs.keys, length)])
-            ours.values = torch.cat([_padded(ours.values, length), _padded(theirs.values, length)])
+        if isinstance(ours, DynamicLayer) and isinstance(theirs, DynamicLayer):
+            ours.keys = _stacked(ours.keys, theirs.keys, length)
+            ours.values = _stacked(ours.values, theirs.values, length)
         else:
             for name in ("conv_states", "recurrent_states"):
                 states = getattr(ours, name)
@@ -52,9 +52,9 @@ def join(first: DynamicCache, second: DynamicCache) -> DynamicCache:
 
 def keep_rows(cache: DynamicCache, rows: Sequence[int], length: int) -> None:
     """Narrow a joined cache to some rows and to its last `length` positions."""
-    cache.reorder_cache(torch.tensor(rows))
+    cache.reorder_cache(torch.LongTensor(rows))
     for layer in cache.layers:
-        if isinstance(layer, DynamicLayer):
+        if isinstance(layer, DynamicLayer) and layer.keys is not None and layer.values is not None:
             layer.keys = layer.keys[..., -length:, :]
             layer.values = layer.values[..., -length:, :]
 
@@ -71,9 +71,11 @@ def _tensors(cache: DynamicCache) -> Iterator[torch.Tensor]:
             yield from (tensor for tensor in held if isinstance(tensor, torch.Tensor))
 
 
-def _padded(states: torch.Tensor, length: int) -> torch.Tensor:
-    """Return key or value states [rows, heads, positions, width] with `length` positions."""
-    return F.pad(states, (0, 0, length - states.shape[-2], 0))
+def _stacked(ours: torch.Tensor | None, theirs: torch.Tensor | None, length: int) -> torch.Tensor | None:
+    """Return the rows of both keys or values [rows, heads, positions, width], with `length` positions."""
+    if ours is None or theirs is None:
+        return None
+    return torch.cat([F.pad(states, (0, 0, length - states.shape[-2], 0)) for states in (ours, theirs)])
 
 
 class Snapshot(NamedTuple):

@@ -28,7 +28,7 @@ class ChatTemplateRenderer:
             RenderingError: if there is no fast tokenizer or no chat template.
         """
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(model_dir, local_files_only=True)
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(model_dir, local_files_only=True)
         except (OSError, ValueError) as error:
             raise RenderingError(f"{model_dir} has no tokenizer that can be read: {error}") from error
         if not isinstance(self._tokenizer, PreTrainedTokenizerFast):
@@ -108,7 +108,7 @@ class ChatTemplateRenderer:
         self, messages: list[dict[str, Any]], tools: Sequence[Mapping[str, Any]]
     ) -> tuple[list[int], list[bool]]:
         try:
-            encoded = self._tokenizer.apply_chat_template(
+            encoded: Any = self._tokenizer.apply_chat_template(
                 messages, tools=list(tools) or None, return_dict=True, return_assistant_tokens_mask=True
             )
         except (TemplateError, TypeError, ValueError) as error:

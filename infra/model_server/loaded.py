@@ -6,8 +6,10 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from infra.model_server.caches import PrefixCache
@@ -73,12 +75,14 @@ def _load(entry: ModelEntry, settings: Settings) -> LoadedModel:
     cuda = torch.cuda.is_available()
     try:
         renderer = renderer_for(entry.folder)
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             entry.folder, dtype=torch.bfloat16 if cuda else torch.float32, local_files_only=True
         )
-    except (OSError, ValueError, KeyError, RuntimeError, RenderingError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, RenderingError) as error:
         raise ModelFailedError(f"The model {entry.model_id!r} cannot be loaded: {error}", "model") from error
-    model = model.to(torch.device("cuda" if cuda else "cpu")).eval()
+    if cuda:
+        model.cuda()
+    model.eval()
     window = getattr(model.config.get_text_config(), "max_position_embeddings", None) or DEFAULT_WINDOW
     return LoadedModel(
         model=model,

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -159,6 +159,14 @@ class ProgressWriter:
         self._file = path.open("a", encoding="utf-8")
         if torn:
             self._file.write("\n")
+
+    def __enter__(self) -> Self:
+        """Return the writer."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        self._file.close()
 
     def write(self, record: Record) -> None:
         """Append a record, and hand it to the operating system before returning."""

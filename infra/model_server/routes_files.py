@@ -1,11 +1,11 @@
 """The routes below /v1/files."""
 
-from typing import Annotated, Any, BinaryIO, Literal, cast
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 
 from infra.model_server.errors import InvalidRequestError, UnsupportedError
 from infra.model_server.services import Services
@@ -35,16 +35,8 @@ def files_router(services: Services) -> APIRouter:
     async def create(request: Request) -> dict[str, Any]:
         """Store an upload; a fine-tuning file is checked line by line."""
         async with request.form(max_files=1, max_fields=10) as form:
-            upload, purpose = form.get("file"), form.get("purpose")
-            if not isinstance(upload, UploadFile):
-                raise InvalidRequestError("Missing required parameter: 'file'.", "file")
-            if not isinstance(purpose, str):
-                raise InvalidRequestError("Missing required parameter: 'purpose'.", "purpose")
-            if others := set(form) - {"file", "purpose"}:
-                other = min(others)
-                raise UnsupportedError(f"This server does not support {other!r}.", other)
-            source = cast(BinaryIO, upload.file)
-            return await run_in_threadpool(files.add, source, upload.filename or "upload", purpose)
+            upload, purpose = _fields(form)
+            return await run_in_threadpool(files.add, upload.file, upload.filename or "upload", purpose)
 
     @router.get("/files")
     def page(
@@ -73,3 +65,15 @@ def files_router(services: Services) -> APIRouter:
         return files.delete(file_id)
 
     return router
+
+
+def _fields(form: FormData) -> tuple[UploadFile, str]:
+    upload, purpose = form.get("file"), form.get("purpose")
+    if not isinstance(upload, UploadFile):
+        raise InvalidRequestError("Missing required parameter: 'file'.", "file")
+    if not isinstance(purpose, str):
+        raise InvalidRequestError("Missing required parameter: 'purpose'.", "purpose")
+    if others := set(form) - {"file", "purpose"}:
+        other = min(others)
+        raise UnsupportedError(f"This server does not support {other!r}.", other)
+    return upload, purpose

@@ -56,8 +56,8 @@ def _train(job_dir: Path) -> int:
 def _fail(job_dir: Path, code: str, message: str) -> int:
     sys.stderr.write(f"{code}: {message}\n")
     # On a full disk even this line may not fit; the server then reads the reason from the log's end.
-    with suppress(OSError):
-        ProgressWriter(job_dir).write(Failed(code=code, message=message))
+    with suppress(OSError), ProgressWriter(job_dir) as writer:
+        writer.write(Failed(code=code, message=message))
     return EXIT_FAILED
 
 

@@ -3,16 +3,16 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
-from transformers import PreTrainedModel
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 STATE_NAME = "trainer_state.json"
 _NOT_COPIED = (".safetensors", ".bin", ".pt", ".index.json", ".md")
 
 
-def save_model(model: PreTrainedModel, base: Path, folder: Path) -> None:
-    """Write a model with the base's tokenizer, template and renderer; the folder appears whole or not at all."""
+def save_model(model: Any, base: Path, folder: Path) -> None:
+    """Write a transformers model with its base's tokenizer and renderer; the folder appears whole or not at all."""
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     model.save_pretrained(partial)

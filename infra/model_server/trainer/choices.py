@@ -30,19 +30,21 @@ class Choices(NamedTuple):
 def choose(wanted: Hyperparameters, *, parameters: int, tokens_per_epoch: int) -> Choices:
     """Return the numbers of a run on a model of so many parameters and a data set of so many tokens."""
     small = parameters < SMALL_MODEL
-    epochs = wanted.n_epochs
-    if epochs == "auto":
-        seen = round(SMALL_MODEL_TOKENS / max(tokens_per_epoch, 1))
-        epochs = min(max(seen, 1), MAX_EPOCHS) if small else DEFAULT_EPOCHS
     multiplier = 1.0 if wanted.learning_rate_multiplier == "auto" else wanted.learning_rate_multiplier
     return Choices(
-        n_epochs=epochs,
+        n_epochs=_auto_epochs(small, tokens_per_epoch) if wanted.n_epochs == "auto" else wanted.n_epochs,
         max_tokens=SMALL_BATCH_TOKENS if small else BATCH_TOKENS,
         max_rows=None if wanted.batch_size == "auto" else wanted.batch_size,
         learning_rate=_base_rate(parameters) * multiplier,
         learning_rate_multiplier=multiplier,
         muon=small,
     )
+
+
+def _auto_epochs(small: bool, tokens_per_epoch: int) -> int:
+    if not small:
+        return DEFAULT_EPOCHS
+    return min(max(round(SMALL_MODEL_TOKENS / max(tokens_per_epoch, 1)), 1), MAX_EPOCHS)
 
 
 def _base_rate(parameters: int) -> float:

@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
-from datasets import Dataset  # type: ignore[import-untyped]
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from trl.trainer.sft_trainer import SFTTrainer
 
 from infra.model_server.rendering import IGNORED
@@ -28,7 +27,7 @@ class ConversationTrainer(SFTTrainer):
     scores every position on a CPU, which costs a tenth of the speed there.
     """
 
-    def __init__(self, *, batches: Sequence[Sequence[int]], pad_id: int, **options: Any) -> None:
+    def __init__(self, *, batches: list[list[int]], pad_id: int, **options: Any) -> None:
         """Train on `batches`, lists of row numbers of `options["train_dataset"]`, in this order."""
         self._batches = batches
         self._collate = partial(collate, pad_id=pad_id)
@@ -36,12 +35,20 @@ class ConversationTrainer(SFTTrainer):
         self.last_loss = torch.tensor(0.0)
         self.last_accuracy = torch.tensor(0.0)
         super().__init__(data_collator=self._collate, **options)
-        self.model.get_output_embeddings().register_forward_pre_hook(self._keep_trained)
+        network: Any = self.network
+        network.get_output_embeddings().register_forward_pre_hook(self._keep_trained)
+
+    @property
+    def network(self) -> torch.nn.Module:
+        """The model itself, without what a device or a distribution wraps around it."""
+        network: torch.nn.Module = self.accelerator.unwrap_model(self.model)
+        return network
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Return the planned batches."""
-        loader: DataLoader[Any] = DataLoader(self.train_dataset, batch_sampler=self._batches, collate_fn=self._collate)
-        return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
+        rows = cast("Dataset[Any]", self.train_dataset)
+        batches = DataLoader(rows, batch_sampler=self._batches, collate_fn=self._collate)
+        return cast("DataLoader[Any]", self.accelerator.prepare(batches))
 
     def compute_loss(
         self,
@@ -56,19 +63,18 @@ class ConversationTrainer(SFTTrainer):
         return loss
 
     @torch.no_grad()
-    def figures(self, dataset: Dataset, batches: Sequence[Sequence[int]]) -> Figures:
+    def figures(self, dataset: "Dataset[Any]", batches: Sequence[Sequence[int]]) -> Figures:
         """Return the figures of some batches of rows, each trained token counted once."""
-        was_training = self.model.training
-        self.model.eval()
+        self.network.eval()
         total = right = tokens = 0.0
         for batch in batches:
             inputs = self._prepare_inputs(self._collate([dataset[row] for row in batch]))
             with self.accelerator.autocast():
-                loss, correct = self._score(self.model, inputs)
+                loss, correct = self._score(self.network, inputs)
             total += loss.item() * correct.numel()
             right += correct.sum().item()
             tokens += correct.numel()
-        self.model.train(was_training)
+        self.network.train()
         return Figures(total / tokens, right / tokens)
 
     def _score(self, model: torch.nn.Module, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

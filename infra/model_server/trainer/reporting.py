@@ -38,6 +38,7 @@ class Reporter(TrainerCallback):
         plan: Plan,
         validation: Validation | None,
         writer: ProgressWriter,
+        *,
         job_dir: Path,
         base: Path,
     ) -> None:
@@ -80,7 +81,7 @@ class Reporter(TrainerCallback):
         if epoch_over:
             folder = f"checkpoints/step-{step}"
             (self._job_dir / "checkpoints").mkdir(exist_ok=True)
-            save_model(self._trainer.accelerator.unwrap_model(self._trainer.model), self._base, self._job_dir / folder)
+            save_model(self._trainer.network, self._base, self._job_dir / folder)
             self._writer.write(Checkpoint(step=step, folder=folder))
         control.should_save = step < self._steps and (epoch_over or self._state_is_due())
         self._save_asked = time.monotonic()

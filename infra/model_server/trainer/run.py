@@ -3,7 +3,7 @@
 import random
 import shutil
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from datasets import Dataset  # type: ignore[import-untyped]
@@ -60,16 +60,17 @@ def run_job(job_dir: Path) -> None:
         OSError: if the disk does not.
     """
     spec = JobSpec.model_validate_json((job_dir / "job.json").read_text(encoding="utf-8"))
-    writer = ProgressWriter(job_dir)
     torch.manual_seed(spec.seed)
-    prepared = prepare(spec, job_dir, writer)
-    trainer = build_trainer(prepared, spec.seed, job_dir / "states")
-    reporter = Reporter(trainer, prepared.plan, prepared.validation, writer, job_dir, spec.model_dir)
-    trainer.add_callback(reporter)
-    state = last_state(job_dir / "states")
-    trainer.train(resume_from_checkpoint=None if state is None else str(state))
-    save_model(trainer.accelerator.unwrap_model(trainer.model), spec.model_dir, job_dir / FINAL_MODEL)
-    writer.write(Done(tokens=prepared.tokens))
+    with ProgressWriter(job_dir) as writer:
+        prepared = prepare(spec, job_dir, writer)
+        trainer = build_trainer(prepared, spec.seed, job_dir / "states")
+        trainer.add_callback(
+            Reporter(trainer, prepared.plan, prepared.validation, writer, job_dir=job_dir, base=spec.model_dir)
+        )
+        state = last_state(job_dir / "states")
+        trainer.train(resume_from_checkpoint=None if state is None else str(state))
+        save_model(trainer.network, spec.model_dir, job_dir / FINAL_MODEL)
+        writer.write(Done(tokens=prepared.tokens))
     for left in ("states", "rendered"):
         shutil.rmtree(job_dir / left, ignore_errors=True)
 
@@ -181,6 +182,7 @@ def _note_lost(first: Pass, window: int, writer: ProgressWriter) -> None:
         writer.write(Note(name="empty", level="warn", message=message))
 
 
-def _no_tokenizer() -> PreTrainedTokenizerFast:
+def _no_tokenizer() -> Any:
     """Return an empty tokenizer: TRL asks for one, but rows come as tokens and are padded by our own collator."""
-    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"<pad>": 0}, "<pad>")), pad_token="<pad>")
+    tokenizer: Any = PreTrainedTokenizerFast
+    return tokenizer(tokenizer_object=Tokenizer(WordLevel({"<pad>": 0}, "<pad>")), pad_token="<pad>")

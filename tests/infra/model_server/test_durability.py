@@ -1,0 +1,115 @@
+"""Jobs survive what happens to their server, their trainer and their disk."""
+
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from openai import OpenAI
+
+from infra.model_server.progress import Hyperparameters, JobSpec, ProgressReader
+from tests.infra.model_server import live, tiny
+
+EPOCHS = 6
+STEPS = EPOCHS * 12
+
+
+@pytest.fixture
+def server(tmp_path: Path, models_dir: Path) -> Iterator[live.ServerProcess]:
+    server = live.ServerProcess(tmp_path / "data", models_dir)
+    server.start()
+    with server.client:
+        yield server
+    server.stop()
+
+
+def start_job(client: OpenAI) -> str:
+    file = client.files.create(file=("t.jsonl", tiny.jsonl(48)), purpose="fine-tune")
+    return client.fine_tuning.jobs.create(
+        model="tiny", training_file=file.id, seed=7,
+        method={"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": EPOCHS, "batch_size": 4}}},
+    ).id  # fmt: skip
+
+
+def wait_for_step(client: OpenAI, job_id: str, step: int) -> None:
+    live.wait_until(lambda: len(live.steps_of(client, job_id)) >= step, f"step {step} of {job_id}")
+
+
+@pytest.mark.slow
+def test_a_job_goes_on_where_it_was_after_its_server_was_killed(server: live.ServerProcess) -> None:
+    job_id = start_job(server.client)
+    wait_for_step(server.client, job_id, 14)
+    [trainer] = live.trainer_pids(job_id)
+    server.kill()
+    live.wait_until(lambda: not live.trainer_pids(job_id), "the orphaned trainer to end")
+
+    server.start()
+    job = live.finished(server.client, job_id)
+    assert job.status == "succeeded"
+    assert trainer not in live.trainer_pids(job_id)
+    assert live.steps_of(server.client, job_id) == list(range(1, STEPS + 1))
+    text = server.client.files.content(job.result_files[0]).text
+    assert [line.split(",")[0] for line in text.splitlines()[1:]] == [str(step) for step in range(1, STEPS + 1)]
+    messages = [event.message for event in server.client.fine_tuning.jobs.list_events(job_id, limit=100)]
+    assert "The training was interrupted; it goes on from its last saved state" in messages
+    assert len(list(server.client.fine_tuning.jobs.checkpoints.list(job_id))) == EPOCHS
+    assert job.fine_tuned_model is not None
+    answer = server.client.chat.completions.create(
+        model=job.fine_tuned_model, messages=[{"role": "user", "content": "Please find k1."}], max_tokens=3
+    )
+    assert answer.choices
+
+
+@pytest.mark.slow
+def test_killed_cancelled_and_waiting_jobs_end_as_they_should(server: live.ServerProcess) -> None:
+    client = server.client
+    doomed, waiting, last = start_job(client), start_job(client), start_job(client)
+    wait_for_step(client, doomed, 1)
+    assert client.fine_tuning.jobs.retrieve(waiting).status == "queued"
+    assert client.fine_tuning.jobs.cancel(waiting).status == "cancelled"
+    assert client.fine_tuning.jobs.cancel(waiting).status == "cancelled"
+
+    [trainer] = live.trainer_pids(doomed)
+    live.kill(trainer)
+    failed = live.finished(client, doomed)
+    assert failed.status == "failed"
+    assert failed.error is not None
+    assert (failed.error.code, failed.error.message) == ("trainer_killed", "The trainer was killed by signal 9.")
+
+    wait_for_step(client, last, 1)
+    assert client.fine_tuning.jobs.cancel(last).status == "cancelled"
+    live.wait_until(lambda: not live.trainer_pids(last), "the cancelled trainer to end")
+    states = {job.id: job.status for job in client.fine_tuning.jobs.list()}
+    assert states == {doomed: "failed", waiting: "cancelled", last: "cancelled"}
+    assert live.trainer_pids(waiting) == []
+    assert server.stop() == 0
+
+
+def run_trainer(job_dir: Path, models_dir: Path, *, most_bytes: int) -> int:
+    """Run a trainer that may not write files larger than `most_bytes`, and return its exit status."""
+    (job_dir / "training.jsonl").write_bytes(tiny.jsonl(8))
+    choices = Hyperparameters(n_epochs=1, batch_size=4)
+    spec = JobSpec(job_id="ftjob-disk", model_dir=models_dir / "tiny", seed=1, hyperparameters=choices)
+    (job_dir / "job.json").write_text(spec.model_dump_json())
+    reading, writing = os.pipe()
+    with (job_dir / "trainer.log").open("wb") as log:
+        trainer = subprocess.Popen(
+            [sys.executable, "-m", "infra.model_server.trainer", str(job_dir)], stdin=reading, stdout=log, stderr=log
+        )
+        resource.prlimit(trainer.pid, resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+        status = trainer.wait(live.DEADLINE)
+    os.close(reading)
+    os.close(writing)
+    return status
+
+
+@pytest.mark.slow
+def test_a_full_disk_fails_the_job_with_that_reason(tmp_path: Path, models_dir: Path) -> None:
+    assert run_trainer(tmp_path, models_dir, most_bytes=100_000) == 1
+    end = [dated.record for dated in ProgressReader(tmp_path).new_records()][-1]
+    assert end.kind == "failed"
+    assert end.code == "storage_full"
+    assert "disk has no room" in end.message
