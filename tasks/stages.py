@@ -5,22 +5,20 @@ retry, or a second run with the same profile, finds on disk or at the provider w
 it was made from.
 """
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from openai import AsyncOpenAI
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run
 from prefect.tasks import Task, exponential_backoff
 
-from tasks import evaluate, prepare, replay, simulate, track_steps, train, upload, wait
-from tasks.artifacts import Dataset, read_dataset, workspace, write_dataset
+from tasks import evaluate, measure, track_steps, train, upload, wait
+from tasks.artifacts import Dataset, workspace
 from tasks.cancellation import cancellation_of
-from tasks.clients import async_openai_client, openai_client
+from tasks.clients import openai_client
 from tasks.core.config import Profile
 from tasks.core.dataset import UploadedFile
 from tasks.core.errors import ProviderUnavailableError, ServiceError
@@ -28,8 +26,6 @@ from tasks.core.evaluation import Comparison, DecisionSet, EvalReport
 from tasks.core.run import Story, TrackedRun
 from tasks.core.training import TrainingJob, finished_model_id
 from tasks.progress import stage
-from tasks.world import open_shop
-from zava_mcp import policy
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -63,30 +59,13 @@ def stage_task(
 @stage_task("synthesis", "play the scenarios of {profile.name}")
 def synthesis(profile: Profile) -> list[Path]:
     """Let the expert play the scenarios; return the files of conversations."""
-    folder = workspace(profile).conversations
-    before = set(folder.glob("*"))
-    with stage("synthesis") as progress:
-        shards = simulate.simulate(profile, folder, progress.step)
-        wanted = profile.synthesis
-        played = wanted.train_conversations + wanted.valid_conversations + wanted.heldout_conversations
-        progress.result(f"{played:,} conversations", reused=before.issuperset(shards))
-    return shards
+    return measure.conversations(profile)
 
 
 @stage_task("validation", "pass the conversations of {profile.name} through the gates")
 def validation(profile: Profile, shards: list[Path]) -> Dataset:
     """Pass conversations through the gates; return the files of rows and the held-out decisions."""
-    folder = workspace(profile).dataset_folder(profile, shards)
-    with stage("validation") as progress:
-        dataset = read_dataset(folder)
-        reused = dataset is not None
-        if dataset is None:
-            split = prepare.prepare_dataset(shards, open_shop(profile.world), profile.validation, folder, progress.step)
-            dataset = Dataset(split=split, decisions=prepare.write_eval_items(split.heldout, folder))
-            write_dataset(folder, dataset)
-        rows, funnel = dataset.split.train.rows, dataset.split.funnel
-        progress.result(f"{rows:,} rows to train on, {funnel.kept:,} of {funnel.played:,} passed", reused=reused)
-    return dataset
+    return measure.dataset(profile, shards)
 
 
 @stage_task("upload", "upload the rows of {profile.name}", timeout_seconds=1800)
@@ -142,25 +121,7 @@ def _training_note(now: wait.Progress) -> str:
 @stage_task("evaluation", "ask {model_id} every decision")
 def evaluation(profile: Profile, arm: str, model_id: str, decisions: DecisionSet) -> EvalReport:
     """Ask a model every held-out decision and score its answers."""
-    with stage(f"evaluation of {arm}") as progress:
-        with openai_client(profile.provider) as client:
-            version = train.version_of(client, model_id)
-        folder = workspace(profile).evaluation_folder(decisions, model_id, version)
-        cached: list[int] = []
-
-        def step(done: int, total: int) -> None:
-            cached.append(done)
-            progress.step(done, total)
-
-        async def measure() -> EvalReport:
-            async with _async_client(profile) as client:
-                return await evaluate.evaluate_model(client, model_id, arm, decisions, profile.evaluation, folder, step)
-
-        report = asyncio.run(measure())
-        progress.result(
-            f"{decisions.items:,} decisions, {report.errored} without an answer", reused=cached[0] == decisions.items
-        )
-    return report
+    return measure.report(profile, arm, model_id, decisions)
 
 
 @stage_task("comparison", "compare {tuned.model_id} with {base.model_id}")
@@ -175,28 +136,7 @@ def comparison(profile: Profile, base: EvalReport, tuned: EvalReport, decisions:
 @stage_task("replay", "replay the story with {model_id}")
 def replaying(profile: Profile, arm: str, model_id: str) -> Story:
     """Play the Noah Brown story with a model on a private sandbox of the shop, and judge it."""
-    with stage(f"replay of {arm}") as progress:
-        shop = open_shop(profile.world)
-
-        async def play() -> replay.ReplayResult:
-            async with _async_client(profile) as client:
-                return await replay.replay(client, model_id, shop, policy.text(), profile.evaluation)
-
-        result = asyncio.run(play())
-        progress.result("passed" if result.verdict.passed else "failed")
-    return Story(
-        arm=arm,
-        model_id=model_id,
-        passed=result.verdict.passed,
-        reasons=tuple(result.verdict.reasons),
-        calls=len(result.calls),
-        seconds=result.seconds,
-        messages=result.messages,
-    )
-
-
-def _async_client(profile: Profile) -> AsyncOpenAI:
-    return async_openai_client(profile.provider)
+    return measure.story(profile, arm, model_id)
 
 
 def _root_run_id() -> str:

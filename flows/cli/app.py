@@ -2,7 +2,7 @@
 
 import typer
 
-from flows.cli import doctor, run, services
+from flows.cli import data, doctor, evaluate, run, services, shop
 from flows.cli.common import ZavaGroup
 
 HELP = """Make a small model call tools as reliably as a large one, prove it, and keep it that way.
@@ -18,5 +18,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (services.up, services.down, services.status, run.run, doctor.doctor):
+for command in (
+    services.up,
+    services.down,
+    services.status,
+    run.run,
+    data.synthesize,
+    data.validate,
+    evaluate.evaluate,
+    evaluate.compare,
+    shop.replay,
+    shop.chat,
+    doctor.doctor,
+):
     app.command()(command)

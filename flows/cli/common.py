@@ -49,13 +49,13 @@ class ZavaGroup(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command."""
-        from tasks.core.errors import ConfigError, ServiceError, ZavaError
+        from tasks.core.errors import ConfigError, ProviderUnavailableError, ServiceError, ZavaError
 
         try:
             return super().invoke(ctx)
         except ConfigError as error:
             _fail(error, ExitCode.USAGE)
-        except ServiceError as error:
+        except (ServiceError, ProviderUnavailableError) as error:
             _fail(error, ExitCode.SERVICE)
         except ZavaError as error:
             _fail(error, ExitCode.FAILED)

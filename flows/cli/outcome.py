@@ -5,6 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.cli.services import age
+from tasks.core.evaluation import Comparison
 from tasks.core.run import MetricRow, RunSummary, cost_text, interval, metric_rows, verdict
 
 WIDTH = 80
@@ -31,36 +32,36 @@ def addresses(summary: RunSummary) -> dict[str, str]:
     }
 
 
-def _metrics(summary: RunSummary) -> Table:
+def metrics_table(comparison: Comparison) -> Table:
+    """Return the table of both arms, narrow enough for 80 columns."""
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     table.add_column("in %", max_width=25)
     for heading in ("base", "tuned", "gain", "n"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for row in _shown(summary):
+    for row in _shown(comparison):
         gain = f"{100 * row.change.difference:+.1f}" if row.change else "-"
         measured = row.tuned or row.base
-        table.add_row(
-            row.name.replace("_", " "),
-            interval(row.base),
-            interval(row.tuned),
-            gain,
-            f"{measured.n:,}" if measured else "",
-        )
-    base, tuned = summary.comparison.base, summary.comparison.tuned
-    table.add_row("errored", str(base.errored), str(tuned.errored), "", f"{summary.decisions.items:,}")
-    latency = [f"{report.latency_p50_s:.2f} / {report.latency_p95_s:.2f}" for report in (base, tuned)]
-    table.add_row("seconds, p50 / p95", *latency, "", "")
-    tokens = [f"{report.prompt_tokens:,} / {report.completion_tokens:,}" for report in (base, tuned)]
-    table.add_row("tokens in / out", *tokens, "", "")
-    replays = {story.arm: "passed" if story.passed else "failed" for story in summary.stories}
-    table.add_row("replay, Noah Brown", replays.get("base", "-"), replays.get("tuned", "-"), "", "")
+        n = f"{measured.n:,}" if measured else ""
+        table.add_row(row.name.replace("_", " "), interval(row.base), interval(row.tuned), gain, n)
+    arms = (comparison.base, comparison.tuned)
+    table.add_row("errored", *(str(report.errored) for report in arms))
+    latency = (f"{report.latency_p50_s:.2f} / {report.latency_p95_s:.2f}" for report in arms)
+    table.add_row("seconds, p50 / p95", *latency)
+    table.add_row("tokens in / out", *(f"{report.prompt_tokens:,} / {report.completion_tokens:,}" for report in arms))
     return table
 
 
-def _shown(summary: RunSummary) -> list[MetricRow]:
+def _metrics(summary: RunSummary) -> Table:
+    table = metrics_table(summary.comparison)
+    replays = {story.arm: "passed" if story.passed else "failed" for story in summary.stories}
+    table.add_row("replay, Noah Brown", replays.get("base", "-"), replays.get("tuned", "-"))
+    return table
+
+
+def _shown(comparison: Comparison) -> list[MetricRow]:
     """Leave the best case out where nothing errored: it is the same number then."""
-    errored = summary.comparison.base.errored + summary.comparison.tuned.errored
-    return [row for row in metric_rows(summary.comparison) if errored or not row.name.endswith(BEST_CASE)]
+    errored = comparison.base.errored + comparison.tuned.errored
+    return [row for row in metric_rows(comparison) if errored or not row.name.endswith(BEST_CASE)]
 
 
 def _facts(summary: RunSummary) -> Table:

@@ -1,0 +1,88 @@
+"""`zava evaluate` and `zava compare`: models on the fixed set of held-out decisions."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from flows.cli.common import ExitCode, JsonOption, ProfileOption, SetOption, err, out, print_json, read_profile
+
+if TYPE_CHECKING:
+    from tasks.core.evaluation import EvalReport
+
+ModelOption = Annotated[str | None, typer.Option("--model", "-m", help="A model id; default: the base model.")]
+FirstArgument = Annotated[str, typer.Argument(metavar="FIRST", help="The model to compare with, such as the base.")]
+SecondArgument = Annotated[str, typer.Argument(metavar="SECOND", help="The model in question, such as the tuned one.")]
+
+
+def evaluate(
+    model: ModelOption = None,
+    profile: ProfileOption = "local",
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask a model every held-out decision of the profile's dataset; answers on disk are not asked again.
+
+    Example: `zava evaluate --model zava-base --json`
+    """
+    from flows.cli.progress import StageLines
+    from tasks import measure
+    from tasks.progress import listening
+
+    config = read_profile(profile, overrides)
+    model_id = model or config.training.base_model
+    with StageLines(err) as lines, listening(lines):
+        dataset = measure.dataset(config, measure.conversations(config))
+        report = measure.report(config, "model", model_id, dataset.decisions)
+    if as_json:
+        print_json(report.model_dump(mode="json"))
+    else:
+        out.print(_table(report))
+
+
+def _table(report: "EvalReport") -> Table:
+    from tasks.core.run import interval
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("in %")
+    table.add_column(report.model_id, justify="right", overflow="fold")
+    table.add_column("n", justify="right")
+    for name, metric in report.metrics.items():
+        table.add_row(name.replace("_", " "), interval(metric), f"{metric.n:,}")
+    table.add_row("errored", str(report.errored), "")
+    table.add_row("seconds, p50 / p95", f"{report.latency_p50_s:.2f} / {report.latency_p95_s:.2f}", "")
+    table.add_row("tokens in / out", f"{report.prompt_tokens:,} / {report.completion_tokens:,}", "")
+    return table
+
+
+def compare(
+    first: FirstArgument,
+    second: SecondArgument,
+    profile: ProfileOption = "local",
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare two models decision by decision on the profile's held-out set. Ends with 1 unless SECOND is better.
+
+    Example: `zava compare zava-base ft:zava-base:retail::abc123`
+    """
+    from flows.cli.outcome import metrics_table
+    from flows.cli.progress import StageLines
+    from tasks import measure
+    from tasks.core.run import verdict
+    from tasks.evaluate import compare_reports
+    from tasks.progress import listening
+
+    config = read_profile(profile, overrides)
+    with StageLines(err) as lines, listening(lines):
+        dataset = measure.dataset(config, measure.conversations(config))
+        base = measure.report(config, "base", first, dataset.decisions)
+        tuned = measure.report(config, "tuned", second, dataset.decisions)
+        compared = compare_reports(base, tuned, dataset.decisions, config.evaluation)
+    judged = verdict(compared)
+    if as_json:
+        print_json({"better": judged.better, "verdict": judged.sentence, **compared.model_dump(mode="json")})
+    else:
+        out.print(metrics_table(compared), judged.sentence, sep="\n")
+    if not judged.better:
+        raise typer.Exit(ExitCode.FAILED)

@@ -1,0 +1,113 @@
+"""The stages that need no Prefect: conversations, dataset, evaluation and replay of a profile, each found or made."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from tasks import evaluate, prepare, replay, simulate, train
+from tasks.artifacts import Dataset, read_dataset, workspace, write_dataset
+from tasks.clients import async_openai_client, openai_client
+from tasks.core.config import Profile
+from tasks.core.evaluation import DecisionSet, EvalReport
+from tasks.core.run import Story
+from tasks.episode import Step
+from tasks.progress import stage
+from tasks.world import open_shop
+from zava_mcp import policy
+
+Watch = Callable[[str | Step], None]
+
+
+def conversations(profile: Profile) -> list[Path]:
+    """Let the expert play the scenarios of a profile; return the files of conversations.
+
+    Raises:
+        SynthesisError: No scenario could be drawn, or the expert could not play one.
+        DataError: A file cannot be written, or the snapshot not read.
+    """
+    folder = workspace(profile).conversations
+    before = set(folder.glob("*"))
+    with stage("synthesis") as progress:
+        shards = simulate.simulate(profile, folder, progress.step)
+        wanted = profile.synthesis
+        played = wanted.train_conversations + wanted.valid_conversations + wanted.heldout_conversations
+        progress.result(f"{played:,} conversations", reused=before.issuperset(shards))
+    return shards
+
+
+def dataset(profile: Profile, shards: list[Path]) -> Dataset:
+    """Pass conversations through the gates; return the files of rows and the held-out decisions.
+
+    Raises:
+        DataError: Too few conversations pass, the splits leak, or a file is unusable.
+    """
+    folder = workspace(profile).dataset_folder(profile, shards)
+    with stage("validation") as progress:
+        found = read_dataset(folder)
+        made = found or _prepared(profile, shards, folder, progress.step)
+        rows, funnel = made.split.train.rows, made.split.funnel
+        note = f"{rows:,} rows to train on, {funnel.kept:,} of {funnel.played:,} passed"
+        progress.result(note, reused=found is not None)
+    return made
+
+
+def _prepared(profile: Profile, shards: list[Path], folder: Path, step: simulate.Progress) -> Dataset:
+    split = prepare.prepare_dataset(shards, open_shop(profile.world), profile.validation, folder, step)
+    made = Dataset(split=split, decisions=prepare.write_eval_items(split.heldout, folder))
+    write_dataset(folder, made)
+    return made
+
+
+def report(profile: Profile, arm: str, model_id: str, decisions: DecisionSet) -> EvalReport:
+    """Ask a model every held-out decision and score its answers; those on disk are not asked again.
+
+    Raises:
+        ProviderUnavailableError: The provider does not answer.
+        ProviderError: There is no such model.
+        EvaluationError: Not one decision was answered.
+    """
+    with stage(f"evaluation of {arm}") as progress:
+        with openai_client(profile.provider) as client:
+            version = train.version_of(client, model_id)
+        folder = workspace(profile).evaluation_folder(decisions, model_id, version)
+        done_before: list[int] = []
+
+        def step(done: int, total: int) -> None:
+            done_before.append(done)
+            progress.step(done, total)
+
+        async def ask() -> EvalReport:
+            async with async_openai_client(profile.provider) as client:
+                return await evaluate.evaluate_model(client, model_id, arm, decisions, profile.evaluation, folder, step)
+
+        made = asyncio.run(ask())
+        note = f"{decisions.items:,} decisions, {made.errored} without an answer"
+        progress.result(note, reused=done_before[0] == decisions.items)
+    return made
+
+
+def story(profile: Profile, arm: str, model_id: str, watch: Watch = lambda _: None) -> Story:
+    """Play the Noah Brown story with a model on a private sandbox of the shop, and judge it.
+
+    Raises:
+        DataError: The shop does not know the customer of the story.
+        ProviderError: The provider is not there, or refuses the model.
+    """
+    with stage(f"replay of {arm}") as progress:
+        shop = open_shop(profile.world)
+
+        async def play() -> replay.ReplayResult:
+            async with async_openai_client(profile.provider) as client:
+                return await replay.replay(client, model_id, shop, policy.text(), profile.evaluation, watch)
+
+        result = asyncio.run(play())
+        progress.result("passed" if result.verdict.passed else "failed")
+    return Story(
+        arm=arm,
+        model_id=model_id,
+        passed=result.verdict.passed,
+        reasons=tuple(result.verdict.reasons),
+        calls=len(result.calls),
+        seconds=result.seconds,
+        messages=result.messages,
+    )

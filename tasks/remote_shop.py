@@ -1,0 +1,78 @@
+"""The shop over HTTP: a client on a private sandbox of the server."""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
+from mcp import Client, MCPError
+from mcp.client.streamable_http import streamable_http_client
+from mcp_types import TextContent
+
+from tasks.core.errors import ServiceError, ZavaError
+from zava_mcp.local import ToolReply
+from zava_mcp.tools import SANDBOX_HEADER
+
+TIMEOUT_S = 30.0
+
+
+class RemoteShop:
+    """The tools of a shop server, on one sandbox."""
+
+    def __init__(self, client: Client) -> None:
+        """Use a connected client."""
+        self._client = client
+
+    async def tools(self) -> list[dict[str, Any]]:
+        """Return the tools as a chat completion request takes them."""
+        listed = (await self._client.list_tools()).tools
+        return [
+            {
+                "type": "function",
+                "function": {"name": tool.name, "description": tool.description or "", "parameters": tool.input_schema},
+            }
+            for tool in listed
+        ]
+
+    async def policy(self) -> str:
+        """Return the shop's policy, which is the agent's system prompt."""
+        prompt = await self._client.get_prompt("retail_agent")
+        return "".join(m.content.text for m in prompt.messages if isinstance(m.content, TextContent))
+
+    async def call(self, name: str, arguments: dict[str, Any], /) -> tuple[str, bool]:
+        """Call a tool and return its text, and whether that is a refusal."""
+        result = await self._client.call_tool(name, arguments)
+        text = "".join(block.text for block in result.content if isinstance(block, TextContent))
+        return ToolReply(text, bool(result.is_error))
+
+
+@asynccontextmanager
+async def open_remote_shop(address: str) -> AsyncIterator[RemoteShop]:
+    """Connect to the shop server on a fresh sandbox of its own, which is dropped at the end.
+
+    Raises:
+        ServiceError: No shop answers there.
+    """
+    sandbox = f"chat-{secrets.token_hex(6)}"
+    root = address.removesuffix("/mcp")
+    headers = {SANDBOX_HEADER: sandbox}
+    async with httpx2.AsyncClient(headers=headers, timeout=TIMEOUT_S, trust_env=False) as http:
+        try:
+            (await http.get(f"{root}/healthz")).raise_for_status()
+        except httpx2.HTTPError as error:
+            raise ServiceError(f"No shop answers at {address}: {error!r}. Start it: zava up.") from error
+        failure: ZavaError | MCPError | None = None
+        try:
+            async with Client(streamable_http_client(address, http_client=http)) as client:
+                # An error that left this block would come out wrapped in groups, one for each layer of the client.
+                try:
+                    yield RemoteShop(client)
+                except (ZavaError, MCPError) as error:
+                    failure = error
+        finally:
+            await http.delete(f"{root}/sandboxes/{sandbox}")
+        if isinstance(failure, MCPError):
+            raise ServiceError(f"The shop at {address} failed: {failure}. `zava status` tells how it is.") from failure
+        if failure:
+            raise failure
