@@ -26,7 +26,7 @@ def calls(snapshot: Json) -> SearchStrategy[Call]:
     pending, delivered = _rich(content, "pending"), _rich(content, "delivered")
     items = [item_id for product in content["products"].values() for item_id in product["variants"]]
     # A few orders only, so that a sequence meets the same one again.
-    odd = [*orders[:6], "#W0000000", pending[0][1:]]
+    odd = [*orders[:3], "#W0000000", pending[0][1:]]
     to_change = st.sampled_from(pending * 6 + delivered + odd)
     to_send_back = st.sampled_from(delivered * 6 + pending + odd)
     user_ids = st.sampled_from([*users[:6], "nobody_1", "noah_brown_6181"])
@@ -59,7 +59,7 @@ def calls(snapshot: Json) -> SearchStrategy[Call]:
 
 
 def _rich(content: Json, status: str) -> list[str]:
-    """Return ten orders of a status: five that another method could pay, five that a gift card at hand could not."""
+    """Return orders of a status: three that another method could pay, three that a gift card at hand could not."""
 
     def others(order: Json) -> list[Json]:
         [paid, *_] = order["payment_history"]
@@ -74,7 +74,7 @@ def _rich(content: Json, status: str) -> list[str]:
         return len(others(order)) - covering(order)
 
     found = [order for order in content["orders"].values() if order["status"] == status]
-    chosen = [*sorted(found, key=covering, reverse=True)[:5], *sorted(found, key=lacking, reverse=True)[:5]]
+    chosen = [*sorted(found, key=covering, reverse=True)[:3], *sorted(found, key=lacking, reverse=True)[:3]]
     return [order["order_id"] for order in chosen]
 
 
@@ -99,7 +99,7 @@ def _names(draw: DrawFn, content: Json) -> Json:
 def _with_items(draw: DrawFn, content: Json, order_ids: SearchStrategy[str], tool: str) -> Call:
     order_id = draw(order_ids)
     order = content["orders"].get(order_id) or next(iter(content["orders"].values()))
-    arguments: Json = {"order_id": order_id, "payment_method_id": draw(_methods(content, order["user_id"]))}
+    arguments: Json = {"order_id": order_id, "payment_method_id": draw(_methods(content, order))}
     if tool != "modify_pending_order_payment":
         places = range(len(order["items"]))
         right = st.lists(st.sampled_from(places), min_size=1, max_size=3, unique=True)
@@ -115,11 +115,12 @@ def _with_items(draw: DrawFn, content: Json, order_ids: SearchStrategy[str], too
     return tool, arguments
 
 
-def _methods(content: Json, user_id: str) -> SearchStrategy[str]:
-    own = sorted(content["users"][user_id]["payment_methods"])
-    gifts = [method_id for method_id in own if method_id.startswith("gift_card")]
+def _methods(content: Json, order: Json) -> SearchStrategy[str]:
+    paid = order["payment_history"][0]["payment_method_id"]
+    others = sorted(set(content["users"][order["user_id"]]["payment_methods"]) - {paid})
+    gifts = [method_id for method_id in others if method_id.startswith("gift_card")]
     strange = ["gift_card_0000000", *content["users"]["noah_brown_6181"]["payment_methods"]]
-    return st.sampled_from(own * 4 + gifts * 6 + strange)
+    return st.just(paid) | st.sampled_from(gifts or [paid]) | st.sampled_from([*others, *strange])
 
 
 def _variants(content: Json, item: Json) -> SearchStrategy[str]:
@@ -128,4 +129,5 @@ def _variants(content: Json, item: Json) -> SearchStrategy[str]:
     away = [key for key in sorted(variants) if not variants[key]["available"]]
     other = next(product for key, product in content["products"].items() if key != item["product_id"])
     wrong = [item["item_id"], item["product_id"], next(iter(other["variants"])), *away[:1]]
-    return st.sampled_from(right * (1 + 40 // len(right)) + wrong) if right else st.sampled_from(wrong)
+    dearer = [key for key in right if variants[key]["price"] > item["price"]]
+    return st.sampled_from(dearer or right or wrong) | st.sampled_from(right or wrong) | st.sampled_from(right + wrong)

@@ -55,7 +55,7 @@ def small_shop(*, status: str = "pending", paid_with: str = "card", items: list[
         "card": {"source": "credit_card", "id": "card", "brand": "visa", "last_four": "0001"},
         "pal": {"source": "paypal", "id": "pal"},
         "gift": {"source": "gift_card", "id": "gift", "balance": 15.0},
-        "small_gift": {"source": "gift_card", "id": "small_gift", "balance": 10.14},
+        "small_gift": {"source": "gift_card", "id": "small_gift", "balance": 10.10},
     }
     user = {
         "user_id": "ann_lee_1000",
@@ -152,7 +152,7 @@ def test_items_are_modified_once_and_afterwards_nothing_of_the_order_changes() -
 def test_a_gift_card_must_cover_the_rise_of_the_price_before_anything_changes() -> None:
     shop = small_shop(items=["a"])
     before = shop.digest()
-    with pytest.raises(PolicyError, match=r"'small_gift' holds \$10.14, which does not cover \$10.15"):
+    with pytest.raises(PolicyError, match=r"'small_gift' holds \$10.10, which does not cover \$10.15"):
         shop.modify_pending_order_items("#W1000000", ["a"], ["b"], "small_gift")
     assert shop.digest() == before
     shop.modify_pending_order_items("#W1000000", ["a"], ["b"], "gift")
@@ -211,11 +211,11 @@ def test_only_the_two_reasons_cancel() -> None:
         small_shop().cancel_pending_order("#W1000000", "too slow")
 
 
-def test_changing_the_payment_moves_gift_card_money_both_ways() -> None:
+def test_changing_the_payment_moves_gift_card_money_both_ways_to_the_last_cent() -> None:
     shop = small_shop(items=["a"], paid_with="gift")
     shop.modify_pending_order_payment("#W1000000", "small_gift")
     assert balance(shop) == Decimal("25.10")
-    assert balance(shop, "small_gift") == Decimal("0.04")
+    assert balance(shop, "small_gift") == Decimal("0.00")
     assert history(shop)[1:] == [("payment", Decimal("10.10"), "small_gift"), ("refund", Decimal("10.10"), "gift")]
 
 
