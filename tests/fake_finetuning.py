@@ -53,6 +53,7 @@ class FakeFinetuning:
     faults: list[Fault] = field(default_factory=list)
     filters_metadata: bool = True
     error: str = "the data is not good"
+    chat: Callable[[Json], Json] = lambda request: {"role": "assistant", "content": "I cannot help with that."}
 
     def __enter__(self) -> "FakeFinetuning":
         self._clients: list[OpenAI] = []
@@ -145,6 +146,8 @@ class FakeFinetuning:
             return self._answer_files(method, parts[1:], body, headers["content-type"])
         if parts[:2] == ["fine_tuning", "jobs"]:
             return self._answer_jobs(method, parts[2:], query, body)
+        if parts == ["chat", "completions"]:
+            return 200, self._complete(json.loads(body))
         if parts[0] == "models" and parts[1] in self.models:
             return 200, {"id": parts[1], "object": "model", "created": 1, "owned_by": "test"}
         return NOT_FOUND
@@ -172,6 +175,17 @@ class FakeFinetuning:
             case "GET", [_, "events"]:
                 return 200, self._event_page(query)
         return NOT_FOUND
+
+    def _complete(self, request: Json) -> Json:
+        message = self.chat(request)
+        return {
+            "id": "chatcmpl-1",
+            "object": "chat.completion",
+            "created": 1,
+            "model": request["model"],
+            "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+            "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
+        }
 
     def _create_file(self, body: bytes, content_type: str) -> Json:
         boundary = content_type.split("boundary=")[1].encode()

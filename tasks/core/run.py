@@ -5,6 +5,7 @@ from typing import NamedTuple
 from tasks.core.conversation import Message
 from tasks.core.dataset import DatasetSplit
 from tasks.core.evaluation import Comparison, DecisionSet, Difference, Metric
+from tasks.core.metrics import MEASURES
 from tasks.core.record import Record
 from tasks.core.training import TrainingJob, TrainingMetric
 
@@ -132,7 +133,7 @@ class MetricRow(NamedTuple):
 def metric_rows(comparison: Comparison) -> list[MetricRow]:
     """Return the metrics of both arms in the order in which they are measured."""
     base, tuned = comparison.base.metrics, comparison.tuned.metrics
-    names = list(dict.fromkeys([*base, *tuned]))
+    names = [name for name in MEASURES if name in base or name in tuned]
     return [MetricRow(name, base.get(name), tuned.get(name), difference_of(comparison, name)) for name in names]
 
 

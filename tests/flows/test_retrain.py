@@ -1,0 +1,92 @@
+"""The whole loop on a real Prefect server and a real MLflow store, with a provider over HTTP."""
+
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+from flows.retrain import retrain
+from tasks.clients import mlflow_client
+from tasks.core.config import Profile
+from tasks.core.errors import TrainingFailedError
+from tasks.core.run import verdict
+from tests.fake_finetuning import FakeFinetuning
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
+CREATE = "POST /fine_tuning/jobs"
+CHAT = "POST /chat/completions"
+
+
+def test_a_run_makes_a_better_model_and_can_be_walked_back_to_its_data(
+    profile: Profile, provider: FakeFinetuning
+) -> None:
+    summary = retrain(profile)
+    assert verdict(summary.comparison).better
+    assert summary.comparison.tuned.metrics["next_tool_call_accuracy"].value == 1.0
+    assert [(story.arm, story.passed) for story in summary.stories] == [("base", False), ("tuned", True)]
+    assert provider.count(CREATE) == 1
+    client = mlflow_client(profile.tracking)
+    run = client.get_run(summary.tracked.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["zava.prefect_run_id"] == summary.prefect.run_id
+    assert run.data.tags["zava.model_id"] == summary.model_id
+    assert run.data.tags["zava.train_sha256"] == summary.dataset.train.sha256
+    assert run.data.tags["zava.job_id"] in provider.jobs
+    steps = [entry.step for entry in client.get_metric_history(run.info.run_id, "train_loss")]
+    assert steps == list(range(1, 13))
+    names = {child.info.run_name for child in client.search_runs([run.info.experiment_id])}
+    assert {"base", "tuned"} <= names
+    with get_client(sync_client=True) as prefect:
+        flow_run = prefect.read_flow_run(summary.prefect.run_id)  # type: ignore[arg-type]
+        assert flow_run.name.startswith("retrain local 20")
+        wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["retrain-summary"]))
+        (artifact, *_) = prefect.read_artifacts(artifact_filter=wanted)
+    assert summary.tracked.address in str(artifact.data)
+    report = Path(summary.report_path).read_text()
+    assert "The tuned model is better" in report
+
+
+def test_a_second_run_with_the_same_profile_finds_all_its_work_done(profile: Profile, provider: FakeFinetuning) -> None:
+    first = retrain(profile)
+    asked = provider.count(CHAT)
+    uploads = provider.count("POST /files")
+    second = retrain(profile)
+    assert second.model_id == first.model_id
+    assert second.tracked.run_id != first.tracked.run_id
+    assert provider.count(CREATE) == 1
+    assert provider.count("POST /files") == uploads
+    # Only the replay is live: one turn after another, never a decision of the set.
+    replayed = provider.count(CHAT) - asked
+    assert replayed < first.decisions.items
+    reused = {entry.name for entry in second.stages if entry.reused}
+    assert {"synthesis", "validation", "upload", "fine-tuning", "training", "evaluation of base"} <= reused
+    steps = mlflow_client(profile.tracking).get_metric_history(second.tracked.run_id, "train_loss")
+    assert len(steps) == 12
+
+
+def test_a_lost_answer_to_the_creation_leaves_one_job_and_the_run_succeeds(
+    profile: Profile, provider: FakeFinetuning
+) -> None:
+    provider.fail("POST", "/fine_tuning/jobs", reset=True, acted=True)
+    retrain(profile)
+    assert provider.count(CREATE) == 1
+    assert len(provider.jobs) == 1
+
+
+def test_a_passing_fault_is_tried_again(profile: Profile, provider: FakeFinetuning) -> None:
+    provider.fail("POST", "/fine_tuning/jobs", status=503)
+    retrain(profile)
+    assert provider.count(CREATE) == 2
+    assert len(provider.jobs) == 1
+
+
+def test_a_failed_job_fails_the_run_with_the_providers_reason(profile: Profile, provider: FakeFinetuning) -> None:
+    provider.states = ["running", "failed"]
+    with pytest.raises(TrainingFailedError, match="the data is not good"):
+        retrain(profile)
+    client = mlflow_client(profile.tracking)
+    experiment = client.get_experiment_by_name(profile.tracking.experiment)
+    (run,) = client.search_runs([experiment.experiment_id], "tags.`zava.profile` = 'local'")
+    assert run.info.status == "FAILED"
+    assert provider.count(CREATE) == 1
