@@ -25,6 +25,7 @@ _WORD = re.compile(r"[^\W\d_]+|.", re.DOTALL)
 _SNAKE = re.compile(r"[a-z][a-z0-9]*(?:_[a-z][a-z0-9]*)*")
 _OPENERS = frozenset("#$('\"-_/@[{")
 _SPACED = frozenset("#$(")
+_SENTENCE_ENDS = frozenset(("", ".", "!", "?"))
 
 
 class Vocabulary:
@@ -87,8 +88,12 @@ class Encoder:
         self.slots = slots
         self.copying = False
 
-    def text(self, text: str) -> list[int]:
-        """Encode free text. Spaces that a reader would expect cost nothing."""
+    def text(self, text: str, *, prose: bool = True) -> list[int]:
+        """Encode free text. Spaces that a reader would expect cost nothing.
+
+        A capital letter at the start of a sentence says nothing; elsewhere, and always where `prose` is false, it
+        makes a name of a word, and a name is a slot: what is copied must be one token.
+        """
         out: list[int] = []
         before = ""
         gap = ""
@@ -97,7 +102,8 @@ class Encoder:
                 gap = piece
                 continue
             out += self._gap(before, piece, gap)
-            out += self._slot(piece) if is_entity else self._plain(piece)
+            starts = prose and before in _SENTENCE_ENDS
+            out += self._slot(piece) if is_entity else self._plain(piece, starts)
             before, gap = piece, ""
         return out + self._whitespace(gap)
 
@@ -106,13 +112,13 @@ class Encoder:
         words = name.split("_")
         if _SNAKE.fullmatch(name) and all(w in self.v.word for w in words):
             return [self.v.word[w] for w in words]
-        return [self.v.special["<text>"], *self.text(name)]
+        return [self.v.special["<text>"], *self.text(name, prose=False)]
 
     def value(self, value: Any) -> list[int]:
         """Encode a JSON value."""
         s = self.v.special
         if isinstance(value, str):
-            return [s["<:>"], *self.text(value)]
+            return [s["<:>"], *self.text(value, prose=False)]
         if isinstance(value, list):
             return [s["<[>"], *(t for item in value for t in self.value(item)), s["<]>"]]
         if isinstance(value, dict):
@@ -141,18 +147,16 @@ class Encoder:
     def _whitespace(self, gap: str) -> list[int]:
         return [self.v.special["<space>"] if c == " " else self.v.first_byte + ord(c) for c in gap]
 
-    def _plain(self, piece: str) -> list[int]:
+    def _plain(self, piece: str, starts: bool) -> list[int]:
         if piece in self.v.word:
             return [self.v.word[piece]]
-        if not piece.isalpha():
-            return [self.v.first_byte + b for b in piece.encode()] if len(piece) == 1 else self._slot(piece)
-        lower = piece.lower()
-        case = _case(piece, lower)
-        if case is None:
+        if len(piece) == 1 and not piece.isalpha():
+            return [self.v.first_byte + b for b in piece.encode()]
+        known = self.v.word.get(piece.lower())
+        mark = _case_mark(piece)
+        if known is None or mark is None or self.slots.find(piece) is not None or not (starts or self.copying):
             return self._slot(piece)
-        mark = [self.v.special[case]] if case else []
-        known = self.v.word.get(lower)
-        return mark + ([known] if known is not None else self._slot(lower))
+        return [self.v.special[mark], known]
 
     def _slot(self, string: str) -> list[int]:
         slot = self.slots.find(string) if self.copying else self.slots.assign(string)
@@ -187,10 +191,9 @@ def expected_gap(before: str, piece: str) -> str:
     return " " if before and wordlike and before not in _OPENERS else ""
 
 
-def _case(piece: str, lower: str) -> str | None:
-    """Return the case mark ("" for lower case), or None where marks cannot give the exact surface back."""
-    if piece == lower:
-        return ""
+def _case_mark(piece: str) -> str | None:
+    """Return the mark that gives the surface back from the lower-case word, or None where there is none."""
+    lower = piece.lower()
     if piece == lower.capitalize():
         return "<cap>"
     return "<up>" if piece == lower.upper() else None

@@ -99,7 +99,7 @@ def draw(r: random.Random, progress: float) -> corpus.Dialogue:
         return corpus.copying(r) if x < 0.8 else corpus.direct(r)
     if progress < 0.2:
         return corpus.copying(r) if x < 0.4 else corpus.direct(r) if x < 0.7 else workflow(r)
-    return corpus.copying(r) if x < 0.1 else corpus.direct(r) if x < 0.2 else workflow(r)
+    return corpus.copying(r) if x < 0.4 else corpus.direct(r) if x < 0.5 else workflow(r)
 
 
 def batches(
@@ -142,12 +142,17 @@ def train(rank: int, args: argparse.Namespace) -> None:
     dist.init_process_group("gloo", rank=rank, world_size=args.processes)
     out = Path(args.out)
     renderer = SlotRenderer(out)
-    model = new_model(renderer)
+    model = Lfm2ForCausalLM.from_pretrained(args.init, dtype=torch.float32) if args.init else new_model(renderer)
     parts = optimizers(model, args.lr)
     peaks = [[group["lr"] for group in part.param_groups] for part in parts]
     seen, started, mean = 0.0, time.time(), math.nan
     share = args.tokens / args.processes
-    stream = batches(renderer, random.Random(f"{args.seed}-{rank}"), lambda: seen / share, args.batch_tokens)
+    stream = batches(
+        renderer,
+        random.Random(f"{args.seed}-{rank}"),
+        lambda: args.start + (1 - args.start) * seen / share,
+        args.batch_tokens,
+    )
     log = (out / "pretrain.jsonl").open("a", encoding="utf-8") if rank == 0 else None
     for step, (ids, labels) in enumerate(stream):
         loss = _loss(model, ids, labels)
@@ -213,6 +218,8 @@ def main() -> None:
     """Read the arguments and start the processes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", required=True)
+    parser.add_argument("--init", help="go on from this checkpoint, which has the same vocabulary")
+    parser.add_argument("--start", type=float, default=0.0, help="where in the curriculum to start, 0 to 1")
     parser.add_argument("--tokens", type=float, default=9e6)
     parser.add_argument("--batch-tokens", type=int, default=2048, help="per process")
     parser.add_argument("--processes", type=int, default=2)

@@ -270,6 +270,7 @@ class Workflow:
                 group, records = d.catalogue[part["name"]]
                 new = r.choice(list(records.values()))
                 arguments[p] = [new[d.part_key]]
+                request["to"] = ", ".join(new["options"].values())
                 request["group"] = (group, part["name"], records)
                 extra.append(
                     r.choice(["to {}", "for {}", "I want {}", "make it {}"]).format(c.said_options(r, new["options"]))
@@ -341,7 +342,8 @@ class Workflow:
         if d.confirms:
             with_pay = f" with {request['pay']}" if request["pay"] else ""
             subject = self.d.person if request["mode"] == "profile" else request["record"][d.entity_key]
-            talk.agent(f"I will {request['name'].replace('_', ' ')} {subject}{with_pay}. Do you confirm (yes/no)?")
+            to = f" to {request['to']}" if "to" in request else ""
+            talk.agent(f"I will {request['name'].replace('_', ' ')} {subject}{to}{with_pay}. Do you confirm (yes/no)?")
             if r.random() < 0.15:
                 talk.user(r.choice(lx.NO))
                 talk.agent(r.choice(lx.KEPT))
