@@ -36,15 +36,8 @@ def _is_here(address: str, port: int) -> bool:
 
 
 def supervisor(profile: Profile) -> Supervisor:
-    """Return the supervisor of the profile's local services.
-
-    Raises:
-        ServiceError: The workspace cannot be written.
-    """
-    try:
-        return catalog.supervisor(profile.workspace, needed(profile))
-    except OSError as error:
-        raise ServiceError(f"Cannot write in the workspace {str(profile.workspace)!r}: {error}.") from error
+    """Return the supervisor of the profile's local services."""
+    return catalog.supervisor(profile.workspace, needed(profile))
 
 
 def up(profile: Profile, watch: Callable[[str, str], None] | None = None) -> list[str]:

@@ -57,7 +57,6 @@ def model_server(port: int, workspace: Path, models: Path) -> Service:
 def mlflow(port: int, workspace: Path) -> Service:
     """Return the MLflow tracking server on SQLite, its artifacts beside it."""
     home = workspace.absolute() / "mlflow"
-    home.mkdir(parents=True, exist_ok=True)
     store = (
         "--backend-store-uri",
         f"sqlite:///{home / 'mlflow.db'}",
@@ -72,6 +71,7 @@ def mlflow(port: int, workspace: Path) -> Service:
         port_key="services.mlflow_port",
         address=f"http://{HOST}:{port}",
         health_url=f"http://{HOST}:{port}/health",
+        home=home,
         # Its job workers cost 20 s of start and 1.5 GB, and nothing here uses them.
         env={**QUIET, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
     )
@@ -80,7 +80,6 @@ def mlflow(port: int, workspace: Path) -> Service:
 def prefect(port: int, workspace: Path) -> Service:
     """Return the Prefect server with its UI, its state under the workspace."""
     home = prefect_home(workspace)
-    home.mkdir(parents=True, exist_ok=True)
     return Service(
         name="prefect",
         command=(sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)),
@@ -88,6 +87,7 @@ def prefect(port: int, workspace: Path) -> Service:
         port_key="services.prefect_port",
         address=f"http://{HOST}:{port}",
         health_url=f"http://{HOST}:{port}/api/health",
+        home=home,
         env={
             **QUIET,
             "PREFECT_HOME": str(home),

@@ -20,7 +20,10 @@ Watch = Callable[[str, str], None]
 
 @dataclass(frozen=True)
 class Service:
-    """A server that can be run on this machine. `port_key` is what to change in the profile when the port is taken."""
+    """A server that can be run on this machine.
+
+    `port_key` is what to change in the profile when the port is taken; `home` a folder made at its start.
+    """
 
     name: str
     command: tuple[str, ...]
@@ -29,6 +32,7 @@ class Service:
     address: str
     health_url: str
     env: dict[str, str] = field(default_factory=dict)
+    home: Path | None = None
     grace_s: float = 10.0
 
 
@@ -149,6 +153,8 @@ class Supervisor:
 
     def _start(self, service: Service) -> None:
         log = self._folder / f"{service.name}.log"
+        if service.home:
+            service.home.mkdir(parents=True, exist_ok=True)
         record = process.spawn(service.command, service.env, log=log, marker=self._marker(service), port=service.port)
         process.write_record(self._pid_file(service), record)
 

@@ -1,0 +1,189 @@
+"""The command line: help at once, errors in one line, exit codes that mean something."""
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from flows.cli import app
+from flows.cli.outcome import show
+from flows.cli.progress import StageLines
+from flows.cli.services import age
+from tasks.progress import listening, stage
+from tests import runs
+from tests.fake_finetuning import FakeFinetuning
+
+COMMANDS = ["up", "down", "status", "run", "synthesize", "validate", "evaluate", "compare", "replay", "chat", "doctor"]
+
+
+def zava(*arguments: str, given: str | None = None) -> tuple[int, str, str]:
+    """Run a command in this process; return its exit status, standard output and standard error."""
+    result = CliRunner().invoke(app, list(arguments), input=given)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def settings(folder: Path, **keys: object) -> list[str]:
+    given = {"workspace": folder / "workspace", **{name.replace("__", "."): value for name, value in keys.items()}}
+    return [part for name, value in given.items() for part in ("--set", f"{name}={value}")]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_help_with_an_example(command: str) -> None:
+    code, out, _ = zava(command, "--help")
+    assert code == 0
+    assert f"Example: zava {command}" in " ".join(out.split())
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from flows.cli import app; heavy = {'prefect', 'mlflow', 'openai', 'mcp', 'torch', 'numpy'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("command", ["up", "run", "status", "doctor"])
+def test_a_mistyped_key_is_one_line_with_the_nearest_right_one(command: str) -> None:
+    code, out, err = zava(command, "--set", "training.n_epoch=3")
+    assert code == 2
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "unknown key 'training.n_epoch'; did you mean 'n_epochs'?" in err
+
+
+def test_a_missing_profile_is_told(tmp_path: Path) -> None:
+    code, _, err = zava("run", "--profile", str(tmp_path / "none.yaml"))
+    assert (code, "No profile file" in err) == (2, True)
+
+
+def test_status_of_nothing_is_three_and_machine_readable(tmp_path: Path) -> None:
+    code, out, _ = zava("status", "--json", *settings(tmp_path, services__prefect_port=1))
+    assert code == 3
+    assert {row["name"] for row in json.loads(out)} == {"shop", "model", "mlflow", "prefect"}
+
+
+def test_a_taken_port_ends_up_with_three_and_names_the_key(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        code, _, err = zava("up", *settings(tmp_path, services__prefect_port=port))
+    assert code == 3
+    assert f"Port {port} of prefect is taken" in err
+    assert "services.prefect_port" in err
+
+
+def test_down_without_services_says_so(tmp_path: Path) -> None:
+    assert zava("down", *settings(tmp_path)) == (0, "Nothing was running.\n", "")
+
+
+def test_an_unwritable_workspace_is_named(tmp_path: Path) -> None:
+    blocker = tmp_path / "file"
+    blocker.write_text("")
+    code, _, err = zava("up", "--set", f"workspace={blocker}")
+    assert code == 3
+    assert str(blocker) in err
+
+
+def test_the_doctor_finds_a_missing_base_model_and_says_what_to_do(tmp_path: Path) -> None:
+    code, out, _ = zava("doctor", "--json", *settings(tmp_path, services__models=tmp_path))
+    checks = {check["name"]: check for check in json.loads(out)}
+    assert code == 1
+    assert checks["base model"]["level"] == "fault"
+    assert "training.base_model" in checks["base model"]["advice"]
+    assert checks["python"]["level"] == "ok"
+    assert checks["fastapi"]["level"] == "ok"
+
+
+def test_the_doctor_asks_a_hosted_provider_for_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ZAVA_API_KEY", raising=False)
+    code, out, _ = zava("doctor", "--json", *settings(tmp_path, provider__kind="openai"))
+    assert code == 1
+    key = next(check for check in json.loads(out) if check["name"] == "key")
+    assert key["advice"] == "export ZAVA_API_KEY=..."
+
+
+def test_a_dataset_is_made_and_its_file_is_valid(tmp_path: Path) -> None:
+    small = settings(
+        tmp_path,
+        synthesis__train_conversations=4,
+        synthesis__valid_conversations=2,
+        synthesis__heldout_conversations=2,
+        synthesis__max_requests=1,
+    )
+    code, out, _ = zava("synthesize", "--json", *small)
+    assert code == 0
+    rows = json.loads(out)["split"]["train"]["path"]
+    code, out, _ = zava("validate", rows)
+    assert (code, out.splitlines()[-1].startswith("4 of 4 lines are good")) == (0, True)
+
+
+def test_a_broken_line_is_named_and_ends_with_one(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"messages": [\n')
+    code, out, _ = zava("validate", str(path))
+    assert code == 1
+    assert out.startswith("line 1: ")
+
+
+def test_a_model_server_that_is_down_ends_with_three(tmp_path: Path) -> None:
+    code, _, err = zava("replay", *settings(tmp_path, provider__base_url="http://127.0.0.1:9/v1"))
+    assert code == 3
+    assert "http://127.0.0.1:9/v1" in err
+    assert "Traceback" not in err
+
+
+def test_a_model_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    small = {
+        "synthesis__train_conversations": 2,
+        "synthesis__valid_conversations": 2,
+        "synthesis__heldout_conversations": 2,
+    }
+    with FakeFinetuning() as provider:
+        code, _, err = zava(
+            "evaluate", "--model", "nobody", *settings(tmp_path, provider__base_url=provider.base_url, **small)
+        )
+    assert code == 1
+    assert "Cannot use model 'nobody'" in err
+
+
+def test_the_outcome_fits_eighty_columns_and_holds_the_addresses(tmp_path: Path) -> None:
+    console = Console(width=200, record=True, file=None, quiet=False)
+    with console.capture() as capture:
+        show(console, runs.a_summary(tmp_path))
+    text = capture.get()
+    table = text.split("The tuned model is better")[0]
+    assert max(len(line.rstrip()) for line in table.splitlines()) <= 80
+    assert "30.0 (25.0..34.0)" in table
+    assert "+60.0" in table
+    assert "http://127.0.0.1:5000/#/experiments/1/runs/m1" in text
+    assert "zava chat --model ft:base:retail" in text
+
+
+def test_without_a_terminal_progress_is_plain_lines() -> None:
+    console = Console(width=100, force_terminal=False)
+    with console.capture() as capture, StageLines(console) as lines, listening(lines):
+        with stage("synthesis") as progress:
+            progress.step(5, 10)
+            progress.result("10 conversations", reused=True)
+        with stage("training") as progress:
+            progress.warn("silent for long")
+            progress.result("model ft:1")
+    first, second, third = capture.get().splitlines()
+    assert first.startswith("synthesis ")
+    assert first.endswith("10 conversations (there already)")
+    assert second.endswith("warning: silent for long")
+    assert third.endswith("model ft:1")
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(5.4, "5 s"), (185, "3 min 05 s"), (7800, "2 h 10 min")])
+def test_durations_are_said_as_a_person_says_them(seconds: float, said: str) -> None:
+    assert age(seconds) == said
