@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import uvicorn
+from transformers.utils.logging import disable_progress_bar
 
 from infra.model_server.app import build_app
 from infra.model_server.settings import BASE_MODELS, Settings
@@ -24,6 +25,7 @@ def main(arguments: list[str]) -> None:
         )
     if not options.models.is_dir():
         sys.exit(f"--models {options.models} is not a folder.")
+    disable_progress_bar()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     app = build_app(Settings(data=options.data.resolve(), models=options.models.resolve(), api_key=key))
     uvicorn.run(app, host=options.host, port=options.port, log_level="warning", timeout_graceful_shutdown=5)

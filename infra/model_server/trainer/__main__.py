@@ -33,9 +33,11 @@ def _train(job_dir: Path) -> int:
     # After the lock: these imports take seconds.
     from safetensors import SafetensorError
     from torch import OutOfMemoryError
+    from transformers.utils.logging import disable_progress_bar
 
     from infra.model_server.trainer.run import run_job
 
+    disable_progress_bar()
     try:
         run_job(job_dir)
     except (TrainingError, RenderingError) as error:
@@ -62,7 +64,8 @@ def _fail(job_dir: Path, code: str, message: str) -> int:
 
 
 def _end_with_the_server() -> None:
-    while sys.stdin.buffer.read(1):
+    # Not through `sys.stdin`: a thread that waits in there aborts the interpreter when it ends.
+    while os.read(0, 1):
         continue
     os._exit(EXIT_ORPHANED)
 

@@ -8,7 +8,8 @@ from typing import Any
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 STATE_NAME = "trainer_state.json"
-_NOT_COPIED = (".safetensors", ".bin", ".pt", ".index.json", ".md")
+_NOT_COPIED = (".safetensors", ".bin", ".pt", ".index.json", ".md", ".jsonl")
+"""Weights are the model's own, and a model card or a training log speaks of the base alone."""
 
 
 def save_model(model: Any, base: Path, folder: Path) -> None:

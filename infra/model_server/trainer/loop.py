@@ -82,9 +82,7 @@ class ConversationTrainer(SFTTrainer):
         targets = F.pad(inputs["labels"][:, 1:], (0, 1), value=IGNORED)
         self._trained = targets != IGNORED
         try:
-            logits = model(
-                input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
-            ).logits
+            logits = model(input_ids=inputs["input_ids"], use_cache=False).logits
         finally:
             trained, self._trained = self._trained, None
         wanted = targets[trained]

@@ -9,7 +9,7 @@ import torch
 from datasets import Dataset  # type: ignore[import-untyped]
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast, PrinterCallback
 from trl.trainer.sft_config import SFTConfig
 
 from infra.model_server.errors import TrainingError
@@ -125,7 +125,7 @@ def build_trainer(prepared: Prepared, seed: int, states: Path) -> ConversationTr
         seed=seed,
     )
     optimiser = build_optimiser(prepared.model, prepared.choices)
-    return ConversationTrainer(
+    trainer = ConversationTrainer(
         batches=prepared.plan.batches,
         pad_id=prepared.pad_id,
         model=prepared.model,
@@ -134,6 +134,8 @@ def build_trainer(prepared: Prepared, seed: int, states: Path) -> ConversationTr
         processing_class=_no_tokenizer(),
         optimizers=(optimiser, build_schedule(optimiser, steps)),
     )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
 
 def _validation(job_dir: Path, renderer: Renderer, window: int, choices: Choices, seed: int) -> Validation | None:

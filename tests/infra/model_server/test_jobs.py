@@ -9,7 +9,10 @@ import pytest
 from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob
 
-from infra.model_server.settings import Settings
+from infra.model_server.database import Database
+from infra.model_server.errors import QueueFullError
+from infra.model_server.jobs import JobStore, NewJob
+from infra.model_server.progress import Hyperparameters
 from tests.infra.model_server import live, tiny
 
 STEPS = 36
@@ -148,13 +151,23 @@ def test_an_unknown_job_is_not_found(client: OpenAI) -> None:
         client.fine_tuning.jobs.list_events("ftjob-none")
 
 
-def test_conversations_beyond_the_window_fail_the_job_with_a_reason(tmp_path: Path) -> None:
-    tiny.build(tmp_path / "models" / "short", window=16)
-    settings = Settings(data=tmp_path / "data", models=tmp_path / "models")
-    with live.serving(settings) as port, live.client_of(port) as client:
-        job = client.fine_tuning.jobs.create(model="short", training_file=upload(client))
-        job = live.finished(client, job.id)
+def test_a_failed_job_names_the_parameter_at_fault(tmp_path: Path) -> None:
+    jobs = JobStore(Database(tmp_path / "state.sqlite3"))
+    new = NewJob("tiny", "file-a", None, None, 1, Hyperparameters(), None)
+    jobs.create(new, job_id="ftjob-a", most_waiting=1)
+    jobs.fail("ftjob-a", "invalid_training_file", "Row 1 is odd.")
+    jobs.fail("ftjob-a", "late", "A job fails once.")
+    job = FineTuningJob.model_validate(jobs.get("ftjob-a"), strict=True)
     assert job.status == "failed"
     assert job.error is not None
-    assert (job.error.code, job.error.param) == ("invalid_training_file", "training_file")
-    assert job.error.message == "No conversation has an assistant turn within the model's 16 tokens."
+    assert job.error.model_dump() == {
+        "code": "invalid_training_file", "message": "Row 1 is odd.", "param": "training_file"
+    }  # fmt: skip
+
+
+def test_more_jobs_than_may_wait_are_refused(tmp_path: Path) -> None:
+    jobs = JobStore(Database(tmp_path / "state.sqlite3"))
+    new = NewJob("tiny", "file-a", None, None, 1, Hyperparameters(), None)
+    jobs.create(new, job_id="ftjob-a", most_waiting=1)
+    with pytest.raises(QueueFullError, match="1 jobs wait already"):
+        jobs.create(new, job_id="ftjob-b", most_waiting=1)

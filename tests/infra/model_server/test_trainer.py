@@ -145,6 +145,12 @@ def test_a_run_whose_loss_is_no_number_ends_with_that_reason(tmp_path: Path, mod
     assert error.value.code == "diverged"
 
 
+def test_conversations_beyond_the_window_end_the_run_with_that_reason(tmp_path: Path) -> None:
+    tiny.build(tmp_path / "models" / "tiny", window=16)
+    with pytest.raises(TrainingError, match="No conversation has an assistant turn within the model's 16 tokens"):
+        run.run_job(job_folder(tmp_path / "job", tmp_path / "models"))
+
+
 class Letters:
     """A renderer of one token a letter, whose tokens vary with the rng."""
 
@@ -178,17 +184,17 @@ def test_rows_are_padded_on_the_right_and_not_trained_there() -> None:
     batch = collate([{"input_ids": [5, 6, 7], "labels": [-100, 6, 7]}, {"input_ids": [8], "labels": [8]}], 9)
     assert batch["input_ids"].tolist() == [[5, 6, 7], [8, 9, 9]]
     assert batch["labels"].tolist() == [[-100, 6, 7], [8, -100, -100]]
-    assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
 
 
 def test_the_loss_over_trained_tokens_is_the_loss_of_the_whole_model(tmp_path: Path, models_dir: Path) -> None:
     prepared = prepared_job(models_dir, tmp_path / "job")
     trainer = run.build_trainer(prepared, 1, tmp_path / "states")
-    rows = [prepared.rows[row] for row in prepared.plan.batches[0]]
+    rows = [{name: row[:length] for name, row in prepared.rows[i].items()} for i, length in enumerate((20, 60, 40))]
     batch = collate(rows, prepared.pad_id)
+    mask = torch.tensor([[i < length for i in range(60)] for length in (20, 60, 40)]).long()
     with torch.no_grad():
         ours = trainer.compute_loss(prepared.model, dict(batch))
-        theirs = prepared.model(**batch).loss
+        theirs = prepared.model(**batch, attention_mask=mask).loss
     assert ours.item() == pytest.approx(theirs.item(), rel=1e-5)
 
 

@@ -1,0 +1,118 @@
+"""Speed of the trainer against a bare PyTorch loop on the same batches, model and optimiser.
+
+python -m tests.bench.bench_trainer [--model DIR] [--data FILE] [--steps 20] [--rounds 3] [--least 0.9]
+
+Both take the same steps in turn, round after round, and the fastest round of each counts, so that other work on the
+machine weighs on both alike. Without `--data` the conversations are made up, four turns of some 170 words each.
+"""
+
+import argparse
+import json
+import random
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from infra.model_server.progress import Hyperparameters, JobSpec, ProgressWriter
+from infra.model_server.settings import BASE_MODELS
+from infra.model_server.trainer.device import training_device
+from infra.model_server.trainer.optimiser import build_optimiser, build_schedule
+from infra.model_server.trainer.reporting import Reporter
+from infra.model_server.trainer.rows import collate
+from infra.model_server.trainer.run import Prepared, build_trainer, prepare
+
+WORDS = ["order", "item", "please", "address", "return", "number", "refund", "status", "email", "street", "card"]
+
+
+def main() -> int:
+    """Run the benchmark, print its figures as JSON, and return 1 where they miss the budget."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, default=BASE_MODELS / "zava-base")
+    parser.add_argument("--data", type=Path, help="a fine-tuning file")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--least", type=float, default=0.9, help="share of the bare loop's speed")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        figures = _measure(Path(folder), options)
+    sys.stdout.write(json.dumps(figures, indent=2) + "\n")
+    return int(figures["share_of_bare_loop"] < options.least)
+
+
+def _measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    content = options.data.read_bytes() if options.data else _made_up(64 * options.steps)
+    (folder / "training.jsonl").write_bytes(content)
+    wanted = Hyperparameters(n_epochs=1)
+    spec = JobSpec(job_id="bench", model_dir=options.model.resolve(), seed=1, hyperparameters=wanted)
+    with ProgressWriter(folder) as writer:
+        prepared = prepare(spec, folder, writer)
+        batches = prepared.plan.batches[: options.steps]
+        prepared = prepared._replace(plan=prepared.plan._replace(batches=batches, epoch_ends=[]))
+        ours, bare = [], []
+        for number in range(options.rounds):
+            bare.append(_bare(prepared))
+            ours.append(_ours(prepared, folder, writer, number, spec.model_dir))
+    tokens = sum(len(prepared.rows[row]["input_ids"]) for batch in batches for row in batch)
+    return {
+        "steps": len(batches),
+        "tokens": tokens,
+        "threads": torch.get_num_threads(),
+        "bare_loop_tokens_per_second": round(tokens / min(bare)),
+        "trainer_tokens_per_second": round(tokens / min(ours)),
+        "share_of_bare_loop": round(min(bare) / min(ours), 3),
+        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+
+
+def _bare(prepared: Prepared) -> float:
+    """Return the seconds of a plain loop over the batches."""
+    device = training_device()
+    model: Any = prepared.model
+    optimiser = build_optimiser(model, prepared.choices)
+    schedule = build_schedule(optimiser, len(prepared.plan.batches))
+    start = time.perf_counter()
+    for batch in prepared.plan.batches:
+        inputs = collate([prepared.rows[row] for row in batch], prepared.pad_id)
+        inputs = {name: tensor.to(model.device) for name, tensor in inputs.items()}
+        labels = inputs["labels"][:, 1:]
+        trained = labels != -100
+        with torch.autocast(device.kind, torch.bfloat16, enabled=device.bf16):
+            hidden = model.get_decoder()(inputs["input_ids"], use_cache=False)[0]
+            logits = model.get_output_embeddings()(hidden[:, :-1][trained])
+            loss = F.cross_entropy(logits.float(), labels[trained])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        optimiser.zero_grad()
+        loss.item()
+    return time.perf_counter() - start
+
+
+def _ours(prepared: Prepared, folder: Path, writer: ProgressWriter, number: int, base: Path) -> float:
+    """Return the seconds that the trainer takes for the batches, its reports included."""
+    trainer = build_trainer(prepared, 1, folder / f"states-{number}")
+    trainer.add_callback(Reporter(trainer, prepared.plan, None, writer, job_dir=folder, base=base))
+    start = time.perf_counter()
+    trainer.train()
+    return time.perf_counter() - start
+
+
+def _made_up(rows: int) -> bytes:
+    draw = random.Random(1)
+    lines = []
+    for _ in range(rows):
+        words = [" ".join(draw.choices(WORDS, k=draw.randrange(120, 220))) for _ in range(4)]
+        messages = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(words)]
+        lines.append(json.dumps({"messages": messages}) + "\n")
+    return "".join(lines).encode()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
