@@ -85,6 +85,7 @@ def wait_for_model(
             sleep(config.poll_seconds)
     except KeyboardInterrupt:
         train.cancel_job(client, job.job_id, job.job_key)
+        listeners.warning(f"Interrupted: job {job.job_id} is cancelled.")
         raise
 
 

@@ -1,0 +1,91 @@
+"""Runs that are cancelled or killed: a job is passed the cancellation, or found again, and never paid for twice."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from prefect import State
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.settings import PREFECT_API_URL
+
+from flows.cancelling import cancel_jobs
+from flows.retrain import retrain
+from tasks.artifacts import workspace
+from tasks.cancellation import cancellation_of
+from tasks.clients import mlflow_client
+from tasks.core.config import Profile
+from tests.fake_finetuning import FakeFinetuning
+
+RUN = """
+import sys
+from pathlib import Path
+from flows.retrain import retrain
+from tests.flows.conftest import a_profile
+retrain(a_profile(sys.argv[1], Path(sys.argv[2])))
+"""
+
+
+def until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, "the run ended too early"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.parametrize("moment", ["uploading", "training"])
+def test_a_run_killed_with_9_is_continued_by_the_next(
+    profile: Profile, provider: FakeFinetuning, tmp_path: Path, moment: str
+) -> None:
+    states, provider.states = provider.states, ["running"]
+    provider.file_states = ["uploaded"] if moment == "uploading" else ["processed"]
+    env = {**os.environ, "PREFECT_API_URL": PREFECT_API_URL.value() or "", "PYTHONPATH": str(Path.cwd())}
+    command = [sys.executable, "-c", RUN, provider.base_url, str(tmp_path)]
+    with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, env=env, stdout=log, stderr=log) as process:
+        place = "GET /files/file-1" if moment == "uploading" else "GET /fine_tuning/jobs/ftjob-1/events"
+        until(lambda: provider.count(place) > 2, process)
+        process.kill()
+    provider.states, provider.file_states = states, ["processed"]
+    summary = retrain(profile)
+    assert len(provider.jobs) == 1
+    assert provider.count("POST /fine_tuning/jobs") == 1
+    assert len(provider.files) == 2
+    assert summary.job.job_id in provider.jobs
+    steps = mlflow_client(profile.tracking).get_metric_history(summary.tracked.run_id, "train_loss")
+    assert [entry.step for entry in steps] == list(range(1, 13))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_server")
+def test_a_cancellation_at_the_server_is_noticed_within_five_seconds() -> None:
+    clock = [0.0]
+    with get_client(sync_client=True) as client:
+        flow_run = client.create_flow_run(retrain, parameters={})
+        is_cancelled = cancellation_of(str(flow_run.id), now=lambda: clock[0])
+        assert not is_cancelled()
+        client.set_flow_run_state(flow_run.id, State(type=StateType.CANCELLING), force=True)
+        assert not is_cancelled()
+        clock[0] = 5.0
+        assert is_cancelled()
+
+
+def test_the_jobs_of_a_cancelled_run_are_cancelled_and_no_others(profile: Profile, provider: FakeFinetuning) -> None:
+    provider.states = ["running"]
+    run_id = uuid4()
+    ledger = workspace(profile).ledger
+    for key, owner in (("one", str(run_id)), ("two", "another-run")):
+        job = provider._create_job({"model": "base", "metadata": {"zava_job_key": key}, "training_file": "f"})
+        ledger.write(key, job_id=job["id"], run_id=owner)
+    ledger.write("begun", job_id=None, run_id=str(run_id))
+    flow_run = FlowRun(id=run_id, flow_id=uuid4(), parameters={"profile": profile.model_dump(mode="json")})
+    cancel_jobs(retrain, flow_run, State(type=StateType.CANCELLED))
+    assert {job["status"] for job in provider.jobs.values()} == {"cancelled", "queued"}
+    assert provider.jobs["ftjob-1"]["status"] == "cancelled"
