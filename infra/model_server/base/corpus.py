@@ -155,10 +155,8 @@ def copying(r: random.Random) -> Dialogue:
         )
         talk.user(line)
         talk.agent(line)
-    elif x < 0.4:
+    elif x < 0.6:
         _lookup_by_key(r, talk)
-    elif x < 0.65:
-        _lookup_by_name(r, talk)
     else:
         _lookup_by_content(r, talk)
     return {"tools": [], "messages": talk.messages}
@@ -171,31 +169,6 @@ def _lookup_by_key(r: random.Random, talk: Talk) -> None:
     for key in r.sample(keys, r.randint(2, min(5, len(keys)))):
         talk.user(key.replace("_", " "))
         talk.agent(str(record[key]))
-
-
-def _lookup_by_name(r: random.Random, talk: Talk) -> None:
-    """Ask for a field of the record that a name names, or for the id that stands beside a name."""
-    names = list(dict.fromkeys(title(r) for _ in range(r.randint(2, 8))))
-    if r.random() < 0.3:
-        ids = {name: identifier(r, "number") for name in names}
-        talk.tool(compact(ids))
-        for name in r.sample(names, min(len(names), 3)):
-            talk.user(name)
-            talk.agent(ids[name])
-        return
-    fields = r.sample(["group_id", "item_id", "part_id", "code", "price"], r.choice([1, 2, 3]))
-    records = [
-        {"name": n, **{f: identifier(r, "number") for f in fields}, "color": r.choice(lx.ADJECTIVES)} for n in names
-    ]
-    talk.tool(compact({"status": r.choice(lx.STATUSES), "items": records}))
-    for record in r.sample(records, min(len(records), 3)):
-        field = r.choice(fields)
-        talk.user(
-            r.choice(["{f} of the {n}", "the {n}, its {f}", "{n} {f}"]).format(
-                f=field.replace("_", " "), n=record["name"]
-            )
-        )
-        talk.agent(record[field])
 
 
 def variants(r: random.Random, key: str, count: int) -> tuple[list[str], dict[str, dict[str, Any]]]:

@@ -24,6 +24,7 @@ from transformers import Lfm2Config, Lfm2ForCausalLM
 from transformers.models.lfm2.modeling_lfm2 import Lfm2Attention
 
 from infra.model_server.base import corpus, lexicon
+from infra.model_server.base.lookups import lookups
 from infra.model_server.base.workflow import workflow
 from infra.model_server.muon import Muon
 from infra.model_server.slot_renderer import SlotRenderer
@@ -93,13 +94,13 @@ def optimizers(model: torch.nn.Module, lr: float) -> list[torch.optim.Optimizer]
 
 
 def draw(r: random.Random, progress: float) -> corpus.Dialogue:
-    """Draw a dialogue by the curriculum: copying first, then direct calls, then mostly workflows."""
+    """Draw a dialogue by the curriculum: copying, then mostly look-ups, then workflows with look-ups among them."""
     x = r.random()
     if progress < 0.08:
         return corpus.copying(r) if x < 0.8 else corpus.direct(r)
-    if progress < 0.2:
-        return corpus.copying(r) if x < 0.4 else corpus.direct(r) if x < 0.7 else workflow(r)
-    return corpus.copying(r) if x < 0.4 else corpus.direct(r) if x < 0.5 else workflow(r)
+    if progress < 0.35:
+        return lookups(r) if x < 0.75 else corpus.direct(r) if x < 0.85 else workflow(r)
+    return lookups(r) if x < 0.4 else corpus.direct(r) if x < 0.5 else workflow(r)
 
 
 def batches(
