@@ -6,11 +6,13 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from transformers.utils.logging import disable_progress_bar
 
 from infra.model_server.app import build_app
+from infra.model_server.errors import DataInUseError
 from infra.model_server.settings import BASE_MODELS, Settings
 
 
@@ -25,9 +27,13 @@ def main(arguments: list[str]) -> None:
         )
     if not options.models.is_dir():
         sys.exit(f"--models {options.models} is not a folder.")
-    disable_progress_bar()
+    quieten: Any = disable_progress_bar
+    quieten()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    app = build_app(Settings(data=options.data.resolve(), models=options.models.resolve(), api_key=key))
+    try:
+        app = build_app(Settings(data=options.data.resolve(), models=options.models.resolve(), api_key=key))
+    except (DataInUseError, OSError) as error:
+        sys.exit(f"--data {options.data}: {error}")
     uvicorn.run(app, host=options.host, port=options.port, log_level="warning", timeout_graceful_shutdown=5)
 
 

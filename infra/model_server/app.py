@@ -36,7 +36,13 @@ def build_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="Model server", version="1", lifespan=lifespan)
     for router in (files_router, jobs_router, models_router, chat_router):
         app.include_router(router(services), prefix="/v1")
-    app.add_api_route("/healthz", _health, methods=["GET"])
+
+    @app.get("/healthz")
+    async def health() -> JSONResponse:
+        """Say whether the server can train and answer."""
+        alive = services.engine.is_alive() and services.runner.is_alive()
+        return JSONResponse({"status": "ok" if alive else "failed"}, 200 if alive else 503)
+
     app.add_middleware(Gate, settings=settings)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
@@ -44,11 +50,6 @@ def build_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(OSError, _storage_error)
     app.add_exception_handler(sqlite3.OperationalError, _storage_error)
     return app
-
-
-async def _health() -> dict[str, str]:
-    """Say that the server answers."""
-    return {"status": "ok"}
 
 
 def _answer(error: ApiError) -> JSONResponse:

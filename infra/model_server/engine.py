@@ -18,6 +18,11 @@ from infra.model_server.sampling import Sampler, pick
 
 log = logging.getLogger(__name__)
 
+_ANYTHING = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError,
+    ValueError,
+)  # fmt: skip
+"""What a model, its kernels or its renderer may raise: it fails the requests at hand, and the engine goes on."""
 TRIM_POSITIONS = 64
 """Padding that no row needs is cut off a batch's cache once it is this wide."""
 
@@ -177,7 +182,7 @@ class Engine(threading.Thread):
     def _begin(self, generation: Generation) -> None:
         try:
             batch = _read_prompt(generation)
-        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        except _ANYTHING as error:
             _fail([generation], error)
             return
         if batch is None:
@@ -191,7 +196,7 @@ class Engine(threading.Thread):
     def _step(self, batch: Batch) -> None:
         try:
             batch.step()
-        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        except _ANYTHING as error:
             _fail(batch.rows, error)
             batch.rows = []
         if not batch.rows:

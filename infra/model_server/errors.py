@@ -12,6 +12,7 @@ ModelServerError
 │   ├── QueueFullError           429, rate_limit_exceeded, with retry-after
 │   ├── ModelFailedError         500, model_failed
 │   └── StorageFullError         507, storage_full
+├── DataInUseError               two servers cannot work on one folder
 ├── RenderingError               a conversation cannot be written as tokens for this model
 ├── DatasetError                 a line of a training file is not what training needs
 └── TrainingError                a job cannot go on; the message becomes the job's reason
@@ -113,6 +114,10 @@ class StorageFullError(ApiError):
 
     status = 507
     code = "storage_full"
+
+
+class DataInUseError(ModelServerError):
+    """Two servers cannot work on one folder."""
 
 
 class RenderingError(ModelServerError):

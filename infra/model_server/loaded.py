@@ -61,6 +61,10 @@ class ModelPool:
                 self._loaded.popitem(last=False)
             return self._loaded[entry.folder]
 
+    def ready(self, entry: ModelEntry) -> LoadedModel | None:
+        """Return a model if it is in memory; never waits for one that is being loaded."""
+        return self._loaded.get(entry.folder)
+
     def forget(self, entry: ModelEntry) -> None:
         """Unload a model that was deleted."""
         with self._lock:

@@ -19,12 +19,17 @@ DISCONNECT_POLL_SECONDS = 0.5
 def chat_router(services: Services) -> APIRouter:
     """Return the route over `services.engine`."""
     router = APIRouter(tags=["chat"])
+    # Held in the event loop, so that requests which wait for a model to load do not occupy a thread each.
+    loading = asyncio.Lock()
 
     @router.post("/chat/completions")
     async def create(request: Request, body: ChatRequest) -> Response:
         """Answer a conversation."""
         entry = await run_in_threadpool(services.registry.get, body.model)
-        loaded = await run_in_threadpool(services.pool.get, entry)
+        loaded = services.pool.ready(entry)
+        if loaded is None:
+            async with loading:
+                loaded = await run_in_threadpool(services.pool.get, entry)
         chat = Chat(body, loaded, services.engine)
         if body.stream:
             stream = ChatStream(chat)

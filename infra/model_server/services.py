@@ -1,9 +1,12 @@
 """The parts of a running server, made together and ended together."""
 
-from typing import NamedTuple
+import fcntl
+from pathlib import Path
+from typing import IO, NamedTuple
 
 from infra.model_server.database import Database
 from infra.model_server.engine import Engine
+from infra.model_server.errors import DataInUseError
 from infra.model_server.files import FileStore
 from infra.model_server.jobs import JobStore
 from infra.model_server.loaded import ModelPool
@@ -23,6 +26,7 @@ class Services(NamedTuple):
     pool: ModelPool
     engine: Engine
     runner: Runner
+    lock: IO[str]
 
     def start(self) -> None:
         """Start training and answering."""
@@ -34,10 +38,16 @@ class Services(NamedTuple):
         self.runner.stop()
         self.engine.stop()
         self.database.close()
+        self.lock.close()
 
 
 def build_services(settings: Settings) -> Services:
-    """Open the state of `settings.data`, making it where it is missing."""
+    """Open the state of `settings.data`, making it where it is missing.
+
+    Raises:
+        DataInUseError: if another server works on that folder.
+    """
+    lock = _locked(settings.data)
     database = Database(settings.database)
     files, jobs, registry = FileStore(database, settings), JobStore(database), Registry(database, settings)
     return Services(
@@ -49,4 +59,17 @@ def build_services(settings: Settings) -> Services:
         pool=ModelPool(settings),
         engine=Engine(max_waiting=settings.max_waiting, max_batch=settings.max_batch),
         runner=Runner(database, settings, files=files, jobs=jobs, registry=registry),
+        lock=lock,
     )
+
+
+def _locked(data: Path) -> IO[str]:
+    """Return an open file whose lock keeps other servers out, for as long as it is open."""
+    data.mkdir(parents=True, exist_ok=True)
+    lock = (data / "server.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise DataInUseError(f"Another model server works on {data}. End it, or use another folder.") from None
+    return lock

@@ -11,6 +11,7 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from infra.model_server.errors import RenderingError, TrainingError
 from infra.model_server.progress import LOCK_NAME, Failed, ProgressWriter
@@ -33,11 +34,12 @@ def _train(job_dir: Path) -> int:
     # After the lock: these imports take seconds.
     from safetensors import SafetensorError
     from torch import OutOfMemoryError
-    from transformers.utils.logging import disable_progress_bar
+    from transformers.utils import logging
 
     from infra.model_server.trainer.run import run_job
 
-    disable_progress_bar()
+    quieten: Any = logging.disable_progress_bar
+    quieten()
     try:
         run_job(job_dir)
     except (TrainingError, RenderingError) as error:
