@@ -22,5 +22,5 @@ def train_model(profile: Profile, dataset: Dataset | None = None, tracked: Track
     job = stages.fine_tuning(profile, rows, valid)
     recording.job_recorded(profile, tracked, job)
     ended = stages.polling(profile, job, tracked)
-    recording.job_recorded(profile, tracked, ended)
+    recording.results_recorded(profile, tracked, ended)
     return ended

@@ -9,8 +9,10 @@ from pydantic import ValidationError
 import tasks
 from tasks.core.config import Profile
 from tasks.core.dataset import DatasetFile, DatasetSplit
+from tasks.core.errors import DataError
 from tasks.core.evaluation import DecisionSet
 from tasks.core.record import Record, sha256_of
+from tasks.core.run import RunSummary
 from tasks.files import write_atomically
 from tasks.ledger import Ledger
 
@@ -79,6 +81,19 @@ def write_dataset(folder: Path, dataset: Dataset) -> None:
         DataError: The folder cannot be written.
     """
     write_atomically(folder / "dataset.json", dataset.model_dump_json(indent=2).encode())
+
+
+def latest_summary(profile: Profile) -> RunSummary | None:
+    """Return the run of this workspace that was finished last, or None.
+
+    Raises:
+        DataError: Its summary is broken.
+    """
+    written = sorted((profile.workspace / "runs").glob("*/summary.json"), key=lambda path: path.stat().st_mtime)
+    try:
+        return RunSummary.model_validate_json(written[-1].read_text(encoding="utf-8")) if written else None
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise DataError(f"{written[-1]} is not the summary of a run; remove its folder.") from error
 
 
 def _sha256(path: Path) -> str | None:

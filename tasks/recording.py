@@ -8,8 +8,9 @@ from pathlib import Path
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.runtime import flow_run
 
-from tasks import report, track, track_steps
+from tasks import report, track, track_steps, train
 from tasks.artifacts import Dataset, workspace
+from tasks.clients import openai_client
 from tasks.core.config import Profile
 from tasks.core.evaluation import EvalReport
 from tasks.core.run import PrefectRun, RunSummary, Story, TrackedRun, verdict
@@ -76,6 +77,15 @@ def job_recorded(profile: Profile, tracked: TrackedRun, job: TrainingJob) -> Non
     """Record which job trains for this run."""
     with stage("tracking"):
         track.job(profile.tracking, tracked, job)
+
+
+@stage_task("tracking", "record the results of {job.job_id}", timeout_seconds=900)
+def results_recorded(profile: Profile, tracked: TrackedRun, job: TrainingJob) -> None:
+    """Record how the job ended, and the files that it made."""
+    with stage("tracking"), openai_client(profile.provider) as client:
+        track.job(profile.tracking, tracked, job)
+        results = train.download_results(client, job, workspace(profile).run_folder(tracked.run_id))
+        track.files(profile.tracking, tracked, results, "training")
 
 
 @stage_task("tracking", "record the arm {measured.arm}", timeout_seconds=900)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import cast
 
 import openai
@@ -13,6 +14,7 @@ from tasks.core.config import ProviderConfig, TrainingConfig
 from tasks.core.dataset import UploadedFile
 from tasks.core.errors import ProviderUnavailableError
 from tasks.core.training import FINISHED, JOB_STATES, TrainingJob, TrainingRequest
+from tasks.files import write_atomically
 from tasks.ledger import Ledger
 from tasks.provider_errors import may_have_acted, translated
 
@@ -172,6 +174,22 @@ def cancel_job(client: OpenAI, job_id: str, key: str) -> TrainingJob:
                 return read_job(client, job_id, key)
     except ProviderUnavailableError as error:
         raise ProviderUnavailableError(f"{error} The job may go on and cost: cancel it by hand.") from error
+
+
+def download_results(client: OpenAI, job: TrainingJob, folder: Path) -> list[Path]:
+    """Write the files that a job made, such as its metrics by step as CSV, into a folder; return them.
+
+    Raises:
+        ProviderUnavailableError: The provider does not answer.
+        DataError: The folder cannot be written.
+    """
+    paths = []
+    for file_id in job.result_file_ids:
+        with translated(client, f"read result file {file_id}"):
+            content = client.files.content(file_id).read()
+        paths.append(folder / f"{file_id}.csv")
+        write_atomically(paths[-1], content)
+    return paths
 
 
 def to_record(job: FineTuningJob, key: str) -> TrainingJob:

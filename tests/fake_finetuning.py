@@ -158,6 +158,8 @@ class FakeFinetuning:
                 return 200, _page(list(self.files.values()))
             case "POST", []:
                 return 200, self._create_file(body, content_type)
+            case "GET", ["file-result", "content"]:
+                return 200, {"step": 1}
             case "GET", [file_id] if file_id in self.files:
                 return 200, self._step_file(self.files[file_id])
         return NOT_FOUND
@@ -241,6 +243,7 @@ class FakeFinetuning:
         if job["status"] == "succeeded":
             job["fine_tuned_model"] = f"ft:{job['model']}:{job['id']}"
             self.models.add(job["fine_tuned_model"])
+            job["result_files"] = ["file-result"]
         if job["status"] == "failed":
             job["error"] = {"code": "bad", "message": self.error, "param": None}
         return _public(job)

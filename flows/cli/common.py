@@ -39,6 +39,14 @@ def read_profile(name: str, overrides: list[str] | None) -> "Profile":
     return load_profile(name, tuple(overrides or ()))
 
 
+def last_model(config: "Profile") -> str | None:
+    """Return the model that the last run of this workspace tuned, or None."""
+    from tasks.artifacts import latest_summary
+
+    summary = latest_summary(config)
+    return summary.model_id if summary else None
+
+
 def print_json(value: Any) -> None:
     """Print a value as one indented JSON document."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))

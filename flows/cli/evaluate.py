@@ -5,12 +5,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from flows.cli.common import ExitCode, JsonOption, ProfileOption, SetOption, err, out, print_json, read_profile
+from flows.cli.common import (
+    ExitCode,
+    JsonOption,
+    ProfileOption,
+    SetOption,
+    err,
+    last_model,
+    out,
+    print_json,
+    read_profile,
+)
 
 if TYPE_CHECKING:
     from tasks.core.evaluation import EvalReport
 
-ModelOption = Annotated[str | None, typer.Option("--model", "-m", help="A model id; default: the base model.")]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", "-m", help="A model id; default: the last tuned one, else the base.")
+]
 FirstArgument = Annotated[str, typer.Argument(metavar="FIRST", help="The model to compare with, such as the base.")]
 SecondArgument = Annotated[str, typer.Argument(metavar="SECOND", help="The model in question, such as the tuned one.")]
 
@@ -30,7 +42,7 @@ def evaluate(
     from tasks.progress import listening
 
     config = read_profile(profile, overrides)
-    model_id = model or config.training.base_model
+    model_id = model or last_model(config) or config.training.base_model
     with StageLines(err) as lines, listening(lines):
         dataset = measure.dataset(config, measure.conversations(config))
         report = measure.report(config, "model", model_id, dataset.decisions)

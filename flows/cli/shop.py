@@ -5,15 +5,28 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.common import ExitCode, JsonOption, ProfileOption, SetOption, err, out, print_json, read_profile
+from flows.cli.common import (
+    ExitCode,
+    JsonOption,
+    ProfileOption,
+    SetOption,
+    err,
+    last_model,
+    out,
+    print_json,
+    read_profile,
+)
 
 if TYPE_CHECKING:
     from tasks.core.config import Profile
     from tasks.talk import Talk
 
-ModelOption = Annotated[str | None, typer.Option("--model", "-m", help="A model id; default: the base model.")]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", "-m", help="A model id; default: the last tuned one, else the base.")
+]
 ModelsOption = Annotated[
-    list[str] | None, typer.Option("--model", "-m", help="A model id; may be repeated. Default: the base model.")
+    list[str] | None,
+    typer.Option("--model", "-m", help="A model id; may be repeated. Default: the base and the last tuned one."),
 ]
 CHAT_HELP = "Say what you want as a customer. /reset begins anew, /exit or Ctrl-D ends."
 
@@ -33,7 +46,8 @@ def replay(
 
     config = read_profile(profile, overrides)
     stories = []
-    for model in models or [config.training.base_model]:
+    both = [config.training.base_model, *filter(None, [last_model(config)])]
+    for model in models or both:
         if not as_json:
             out.rule(model, align="left")
         played = story(config, model, model, lambda step: None if as_json else show_step(out, step))
@@ -58,7 +72,7 @@ def chat(model: ModelOption = None, profile: ProfileOption = "local", overrides:
     loop = asyncio.new_event_loop()
     try:
         # Without the handler of `asyncio.run`, Ctrl-C reaches the prompt.
-        loop.run_until_complete(_chat(config, model or config.training.base_model))
+        loop.run_until_complete(_chat(config, model or last_model(config) or config.training.base_model))
     except KeyboardInterrupt:
         err.print("Ended.")
     finally:

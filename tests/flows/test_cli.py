@@ -14,9 +14,12 @@ from flows.cli import app
 from flows.cli.outcome import show
 from flows.cli.progress import StageLines
 from flows.cli.services import age
+from infra.services import catalog
 from tasks.progress import listening, stage
+from tasks.report import write_report
 from tests import runs
 from tests.fake_finetuning import FakeFinetuning
+from tests.loop import model_of
 
 COMMANDS = ["up", "down", "status", "run", "synthesize", "validate", "evaluate", "compare", "replay", "chat", "doctor"]
 
@@ -182,6 +185,68 @@ def test_without_a_terminal_progress_is_plain_lines() -> None:
     assert first.endswith("10 conversations (there already)")
     assert second.endswith("warning: silent for long")
     assert third.endswith("model ft:1")
+
+
+def test_on_a_terminal_a_bar_shows_count_and_rate_and_is_gone_at_the_end() -> None:
+    console = Console(width=100, force_terminal=True)
+    with (
+        console.capture() as capture,
+        StageLines(console) as lines,
+        listening(lines),
+        stage("synthesis") as progress,
+    ):
+        progress.step(5, 10)
+        lines._progress.refresh()
+        progress.result("10 conversations")
+    assert "5/10" in capture.get()
+    assert "10 conversations" in capture.get()
+
+
+def test_the_last_tuned_model_is_the_default(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def chat(request: dict[str, object]) -> dict[str, object]:
+        asked.append(str(request["model"]))
+        return {"role": "assistant", "content": "Anything else?"}
+
+    write_report(runs.a_summary(tmp_path), tmp_path / "workspace" / "runs" / "m1")
+    with FakeFinetuning(chat=chat) as provider:
+        code, out, _ = zava("replay", *settings(tmp_path, provider__base_url=provider.base_url))
+    assert code == 1
+    assert asked == ["zava-base", "ft:base:retail"]
+    assert "the customer was not looked up" in out
+
+
+def test_a_chat_shows_each_call_with_its_result_on_a_sandbox_of_its_own(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    shop = catalog.supervisor(tmp_path, (catalog.shop(port, tmp_path),))
+    with FakeFinetuning(chat=model_of(tmp_path)) as provider:
+        shop.up()
+        try:
+            code, out, err = zava(
+                "chat",
+                "--model",
+                "ft:1",
+                *settings(tmp_path, provider__base_url=provider.base_url, services__shop_port=port),
+                given="I am Noah Brown, zip 80279, change my address\nyes\n/help\n/reset\n/exit\n",
+            )
+        finally:
+            shop.down()
+    assert code == 0
+    calls = [line for line in out.splitlines() if "call  " in line]
+    assert [call.split()[-1] for call in calls if "get_user_details" in call] == ['"noah_brown_6181"}']
+    assert "result    noah_brown_6181" in out
+    assert "415 Maple Avenue" in out
+    assert "Your address is updated" in out
+    assert "Begun anew." in err
+
+
+def test_a_chat_without_a_shop_ends_with_three(tmp_path: Path) -> None:
+    code, _, err = zava("chat", "--model", "ft:1", *settings(tmp_path, services__shop_port=9))
+    assert code == 3
+    assert "No shop answers at http://127.0.0.1:9/mcp" in err
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(5.4, "5 s"), (185, "3 min 05 s"), (7800, "2 h 10 min")])

@@ -26,7 +26,7 @@ RUN = """
 import sys
 from pathlib import Path
 from flows.retrain import retrain
-from tests.flows.conftest import a_profile
+from tests.loop import a_profile
 retrain(a_profile(sys.argv[1], Path(sys.argv[2])))
 """
 

@@ -35,6 +35,7 @@ def test_a_run_makes_a_better_model_and_can_be_walked_back_to_its_data(
     assert run.data.tags["zava.job_id"] in provider.jobs
     steps = [entry.step for entry in client.get_metric_history(run.info.run_id, "train_loss")]
     assert steps == list(range(1, 13))
+    assert [entry.path for entry in client.list_artifacts(run.info.run_id, "training")] == ["training/file-result.csv"]
     names = {child.info.run_name for child in client.search_runs([run.info.experiment_id])}
     assert {"base", "tuned"} <= names
     with get_client(sync_client=True) as prefect:
