@@ -1,14 +1,12 @@
-"""Key-value caches as values: copied, joined into a batch, narrowed, and kept by the tokens that they stand for."""
+"""Key-value caches as values: copied, and kept by the tokens that they stand for."""
 
 import copy
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer, LinearAttentionLayer
 
 MIN_SHARED_TOKENS = 32
 """A shared beginning shorter than this is not worth a snapshot of its own."""
@@ -28,37 +26,6 @@ def clone(cache: DynamicCache) -> DynamicCache:
     return new
 
 
-def can_join(cache: DynamicCache) -> bool:
-    """Tell whether rows of different lengths can share a cache of these layers."""
-    return all(type(layer) in (DynamicLayer, LinearAttentionLayer) for layer in cache.layers)
-
-
-def join(first: DynamicCache, second: DynamicCache) -> DynamicCache:
-    """Return the rows of both, padded on the left to the longer."""
-    length = max(first.get_seq_length(), second.get_seq_length())
-    joined = clone(first)
-    for ours, theirs in zip(joined.layers, second.layers, strict=True):
-        if isinstance(ours, DynamicLayer) and isinstance(theirs, DynamicLayer):
-            ours.keys = _stacked(ours.keys, theirs.keys, length)
-            ours.values = _stacked(ours.values, theirs.values, length)
-        else:
-            for name in ("conv_states", "recurrent_states"):
-                states = getattr(ours, name)
-                for index, other in getattr(theirs, name).items():
-                    if other is not None:
-                        states[index] = torch.cat([states[index], other])
-    return joined
-
-
-def keep_rows(cache: DynamicCache, rows: Sequence[int], length: int) -> None:
-    """Narrow a joined cache to some rows and to its last `length` positions."""
-    cache.reorder_cache(torch.LongTensor(rows))
-    for layer in cache.layers:
-        if isinstance(layer, DynamicLayer) and layer.keys is not None and layer.values is not None:
-            layer.keys = layer.keys[..., -length:, :]
-            layer.values = layer.values[..., -length:, :]
-
-
 def size_in_bytes(cache: DynamicCache) -> int:
     """Return the memory of a cache's tensors."""
     return sum(tensor.numel() * tensor.element_size() for tensor in _tensors(cache))
@@ -69,13 +36,6 @@ def _tensors(cache: DynamicCache) -> Iterator[torch.Tensor]:
         for value in vars(layer).values():
             held = value.values() if isinstance(value, dict) else (value,)
             yield from (tensor for tensor in held if isinstance(tensor, torch.Tensor))
-
-
-def _stacked(ours: torch.Tensor | None, theirs: torch.Tensor | None, length: int) -> torch.Tensor | None:
-    """Return the rows of both keys or values [rows, heads, positions, width], with `length` positions."""
-    if ours is None or theirs is None:
-        return None
-    return torch.cat([F.pad(states, (0, 0, length - states.shape[-2], 0)) for states in (ours, theirs)])
 
 
 class Snapshot(NamedTuple):

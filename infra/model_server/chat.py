@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 from starlette.concurrency import run_in_threadpool
 
 from infra.model_server.database import new_id
-from infra.model_server.engine import Engine, Finished, Generation
+from infra.model_server.engine import Engine
 from infra.model_server.errors import ContextLengthError, InvalidRequestError, RenderingError, UnsupportedError
+from infra.model_server.generation import Finished, Generation
 from infra.model_server.loaded import LoadedModel
 from infra.model_server.rendering import ForcesCalls
 from infra.model_server.sampling import sampler

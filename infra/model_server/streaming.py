@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from infra.model_server.chat import Chat, Reply
-from infra.model_server.engine import Finished, Generation
 from infra.model_server.errors import ApiError
+from infra.model_server.generation import Finished, Generation
 from infra.model_server.middleware import error_body
 
 MARKS = "<[{"

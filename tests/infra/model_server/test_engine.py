@@ -1,0 +1,171 @@
+"""The engine gives each sequence the answer that it would have alone, whatever runs beside it."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from infra.model_server.caches import PrefixCache
+from infra.model_server.engine import Engine
+from infra.model_server.errors import ModelFailedError, QueueFullError
+from infra.model_server.generation import Finished, Generation
+from infra.model_server.loaded import LoadedModel, ModelPool
+from infra.model_server.registry import ModelEntry
+from infra.model_server.sampling import pick, sampler
+from infra.model_server.settings import Settings
+
+
+def load(models_dir: Path, name: str, *, prefix_cache_bytes: int = 1 << 20) -> LoadedModel:
+    settings = Settings(data=models_dir, models=models_dir, prefix_cache_bytes=prefix_cache_bytes)
+    return ModelPool(settings).get(ModelEntry(name, models_dir / name, 0, "system", name))
+
+
+@pytest.fixture(scope="module", params=["tiny", "tiny-conv"])
+def loaded(request: pytest.FixtureRequest, models_dir: Path) -> LoadedModel:
+    return load(models_dir, request.param)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    engine = Engine(max_waiting=200, max_batch=7)
+    engine.start()
+    yield engine
+    engine.stop()
+
+
+def prompt(draw: random.Random, length: int) -> list[int]:
+    return [draw.randrange(10, 250) for _ in range(length)]
+
+
+def reference(loaded: LoadedModel, tokens: list[int], count: int) -> list[int]:
+    """Decode greedily without a cache, from the whole text each time."""
+    answer: list[int] = []
+    with torch.inference_mode():
+        while len(answer) < count:
+            token = int(loaded.model(input_ids=torch.tensor([tokens + answer])).logits[0, -1].argmax())
+            if token in loaded.renderer.stop_ids:
+                break
+            answer.append(token)
+    return answer
+
+
+PROMPTS = st.lists(st.tuples(st.integers(0, 3), st.integers(1, 60), st.integers(1, 12)), min_size=1, max_size=20)
+
+
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(PROMPTS, st.integers(0, 99))
+def test_answers_do_not_depend_on_what_runs_beside(
+    engine: Engine, loaded: LoadedModel, wanted: list[tuple[int, int, int]], seed: int
+) -> None:
+    draw = random.Random(seed)
+    beginnings = [prompt(draw, 40) for _ in range(4)]
+    generations = [
+        Generation(loaded, beginnings[shared] + prompt(draw, length), sampler(0, 1, None), count)
+        for shared, length, count in wanted
+    ]
+    engine.submit(generations)
+    for generation in generations:
+        finished = generation.future.result(60)
+        assert finished.tokens == reference(loaded, generation.prompt, generation.max_tokens)
+        assert finished.reason == ("length" if len(finished.tokens) == generation.max_tokens else "stop")
+
+
+def test_a_shared_beginning_is_read_once_and_then_known(engine: Engine, models_dir: Path) -> None:
+    loaded = load(models_dir, "tiny")
+    draw = random.Random(5)
+    beginning = prompt(draw, 50)
+
+    def cached(tokens: list[int]) -> int:
+        generation = Generation(loaded, tokens, sampler(0, 1, None), 1)
+        engine.submit([generation])
+        return generation.future.result(60).cached
+
+    assert cached([*beginning, 1]) == 0
+    assert cached([*beginning, 2]) == 0
+    assert cached([*beginning, 3]) == 50
+    assert cached([*beginning, 3]) == 51
+    assert cached([*beginning, 3, 4, 5]) == 51
+
+
+def test_the_prefix_cache_stays_within_its_size(models_dir: Path) -> None:
+    loaded = load(models_dir, "tiny", prefix_cache_bytes=200_000)
+    engine = Engine(max_waiting=200, max_batch=4)
+    engine.start()
+    draw = random.Random(1)
+    generations = [Generation(loaded, prompt(draw, 30), sampler(0, 1, None), 2) for _ in range(60)]
+    engine.submit(generations)
+    for generation in generations:
+        generation.future.result(60)
+    engine.stop()
+    held = sum(snapshot.size for snapshot in loaded.prefixes._snapshots.values())
+    assert 0 < held <= 200_000
+    assert held == loaded.prefixes._size
+
+
+def test_a_cancelled_answer_ends_and_the_others_go_on(engine: Engine, loaded: LoadedModel) -> None:
+    draw = random.Random(2)
+    generations = [Generation(loaded, prompt(draw, 20), sampler(1, 1, 3), 400) for _ in range(3)]
+    generations[1].cancelled = True
+    engine.submit(generations)
+    finished: list[Finished] = [generation.future.result(60) for generation in generations]
+    assert finished[1].reason == "cancelled"
+    assert finished[1].tokens == []
+    assert "cancelled" not in (finished[0].reason, finished[2].reason)
+
+
+def test_a_model_that_fails_fails_its_requests_only(engine: Engine, loaded: LoadedModel) -> None:
+    bad = Generation(loaded, [10**6], sampler(0, 1, None), 2)
+    good = Generation(loaded, [20, 21], sampler(0, 1, None), 2)
+    engine.submit([bad, good])
+    with pytest.raises(ModelFailedError, match="failed while it answered"):
+        bad.future.result(60)
+    assert good.future.result(60).tokens == reference(loaded, [20, 21], 2)
+
+
+def test_a_full_queue_takes_nothing_of_a_request(loaded: LoadedModel) -> None:
+    engine = Engine(max_waiting=2, max_batch=1)
+    generations = [Generation(loaded, [20], sampler(0, 1, None), 1) for _ in range(3)]
+    with pytest.raises(QueueFullError):
+        engine.submit(generations)
+    engine.start()
+    engine.stop()
+    assert not any(generation.future.done() for generation in generations)
+
+
+def test_stopping_fails_what_is_not_complete(loaded: LoadedModel) -> None:
+    engine = Engine(max_waiting=9, max_batch=1)
+    generations = [Generation(loaded, [20], sampler(0, 1, None), 10**6) for _ in range(3)]
+    engine.submit(generations)
+    engine.start()
+    engine.stop()
+    for generation in generations:
+        with pytest.raises(ModelFailedError, match="stopping"):
+            generation.future.result(60)
+
+
+@given(st.floats(0.1, 2), st.floats(0.05, 1), st.integers(0, 2**62))
+def test_sampling_stays_within_top_p(temperature: float, top_p: float, seed: int) -> None:
+    logits = torch.tensor([[2.0, 1.0, 0.0, -1.0, -9.0]])
+    probabilities = torch.softmax(logits[0] / temperature, -1)
+    allowed = int((probabilities.cumsum(-1) - probabilities < top_p).sum())
+    [token] = pick(logits, [sampler(temperature, top_p, seed)])
+    assert token < allowed
+    assert pick(logits, [sampler(temperature, top_p, seed)]) == [token]
+
+
+def test_a_temperature_of_zero_takes_the_likeliest() -> None:
+    logits = torch.tensor([[0.0, 3.0, 1.0], [5.0, 0.0, 1.0]])
+    assert pick(logits, [sampler(0, 1, 1), sampler(0, 0.1, None)]) == [1, 0]
+
+
+def test_a_snapshot_that_would_fill_the_room_is_not_kept(models_dir: Path) -> None:
+    loaded = load(models_dir, "tiny", prefix_cache_bytes=1000)
+    with torch.inference_mode():
+        output = loaded.model(input_ids=torch.tensor([[20, 21, 22]]), use_cache=True)
+    prefixes = PrefixCache(1000)
+    prefixes.add([20, 21, 22], output.past_key_values, output.logits[0, -1])
+    assert prefixes.longest([20, 21, 22, 23]) is None
