@@ -16,7 +16,7 @@ from infra.model_server.progress import Hyperparameters, JobSpec, ProgressReader
 from infra.model_server.rendering import IGNORED, Rendered, renderer_for
 from infra.model_server.trainer import run
 from infra.model_server.trainer.batches import WINDOW, group, plan_run
-from infra.model_server.trainer.choices import MAX_EPOCHS, SMALL_BATCH_TOKENS, choose
+from infra.model_server.trainer.choices import MAX_EPOCHS, SMALL_BATCH_TOKENS, SMALL_MODEL_TOKENS, choose
 from infra.model_server.trainer.optimiser import MuonWithAdamW, build_optimiser, rate_factor
 from infra.model_server.trainer.rows import RowWriter, collate
 from tests.infra.model_server import tiny
@@ -50,8 +50,9 @@ def test_a_plan_numbers_rows_through_all_epochs_and_depends_on_the_seed_alone() 
     assert plan == plan_run(epochs, max_tokens=60, max_rows=None, seed=1)
 
 
-@pytest.mark.parametrize(("tokens", "epochs"), [(2_600_000, 1), (800_000, 3), (100, MAX_EPOCHS), (9_000_000, 1)])
-def test_a_small_model_sees_about_as_many_tokens_whatever_the_data(tokens: int, epochs: int) -> None:
+@pytest.mark.parametrize(("share", "epochs"), [(1.0, 1), (1 / 3, 3), (1e-6, MAX_EPOCHS), (9.0, 1)])
+def test_a_small_model_sees_about_as_many_tokens_whatever_the_data(share: float, epochs: int) -> None:
+    tokens = round(share * SMALL_MODEL_TOKENS)
     choices = choose(Hyperparameters(), parameters=1_300_000, tokens_per_epoch=tokens)
     assert (choices.n_epochs, choices.max_tokens, choices.muon) == (epochs, SMALL_BATCH_TOKENS, True)
     assert choices.learning_rate == pytest.approx(2e-3)
