@@ -23,7 +23,7 @@ from infra.model_server.settings import Settings
 RETRY_AFTER = {"retry-after": "1"}
 
 
-def build_app(settings: Settings) -> FastAPI:
+def build_app(settings: Settings) -> Gate:
     """Return the application; its parts start and stop with it."""
     services = build_services(settings)
 
@@ -43,13 +43,14 @@ def build_app(settings: Settings) -> FastAPI:
         alive = services.engine.is_alive() and services.runner.is_alive()
         return JSONResponse({"status": "ok" if alive else "failed"}, 200 if alive else 503)
 
-    app.add_middleware(Gate, settings=settings)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(OSError, _storage_error)
     app.add_exception_handler(sqlite3.OperationalError, _storage_error)
-    return app
+    app.add_exception_handler(Exception, _unexpected_error)
+    # Outside of the application, so that every answer passes it, those to unexpected errors included.
+    return Gate(app, settings)
 
 
 def _answer(error: ApiError) -> JSONResponse:
@@ -90,6 +91,11 @@ async def _storage_error(_: Request, error: Exception) -> JSONResponse:
     if full or "full" in str(error):
         return _answer(StorageFullError("The disk of the server is full. Delete files or models that are not needed."))
     return _answer(ApiError(f"The server's storage failed: {error}"))
+
+
+async def _unexpected_error(_: Request, error: Exception) -> JSONResponse:
+    # The framework logs the traceback; the answer says no more than the client can use.
+    return _answer(ApiError("The server had an error while processing your request. Its log says more."))
 
 
 def _path(location: Sequence[str | int]) -> str:

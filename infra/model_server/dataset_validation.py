@@ -8,6 +8,7 @@ from typing import Any, Literal, NoReturn
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from infra.model_server.errors import DatasetError
+from infra.model_server.schemas import is_unicode
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -98,6 +99,8 @@ def _check_line(number: int, line: bytes) -> None:
         _fail(number, "is nested too deeply")
     except ValueError as error:
         _fail(number, f"is not JSON: {error}")
+    if b"\\u" in line and not is_unicode(value):
+        _fail(number, "holds half of a surrogate pair, which is no character")
     if not isinstance(value, dict):
         _fail(number, f"is a JSON {type(value).__name__}, not an object with 'messages'")
     try:

@@ -1,8 +1,10 @@
 """What requests may say: the OpenAI fields that this server honours, and a refusal of those that it cannot."""
 
+import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
 from infra.model_server.progress import Auto
 
@@ -10,6 +12,15 @@ MAX_SEED = 2**63 - 1
 ToolName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
 Zero = Annotated[float, Field(ge=0, le=0)]
 Metadata = dict[Annotated[str, StringConstraints(max_length=64)], Annotated[str, StringConstraints(max_length=512)]]
+
+
+def is_unicode(value: object) -> bool:
+    """Tell whether all texts of a JSON value can be written as UTF-8; JSON's escapes can spell some that cannot."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class Request(BaseModel):
@@ -39,7 +50,18 @@ class Method(Request):
     supervised: Supervised | None = None
 
 
-class JobRequest(Request):
+class Body(Request):
+    """The body of a request; its texts are Unicode."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_half_characters(cls, value: object) -> object:
+        if not is_unicode(value):
+            raise PydanticCustomError("not_unicode", "A text holds half of a surrogate pair, which is no character")
+        return value
+
+
+class JobRequest(Body):
     """The body of a request for a fine-tuning job."""
 
     model: str
@@ -127,7 +149,7 @@ class TextFormat(Request):
     type: Literal["text"]
 
 
-class ChatRequest(Request):
+class ChatRequest(Body):
     """The body of a request for a chat completion.
 
     Fields that say nothing about the answer (`user`, `store`, ...) are accepted and have no effect; fields that

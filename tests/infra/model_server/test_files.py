@@ -34,6 +34,7 @@ def test_an_upload_is_described_and_comes_back_byte_for_byte(client: OpenAI) -> 
         (b'{"messages": [{"role": "tool", "content": "", "tool_call_id": "x"}]}\n', "Line 4 answers a tool call that"),
         (b'{"messages": [], "tols": []}\n', "Line 4 is not a chat example: tols: Extra inputs are not permitted"),
         (b"[" * 100_000 + b"\n", "Line 4 is nested too deeply"),
+        (rb'{"messages": "\ud800"}' + b"\n", "Line 4 holds half of a surrogate pair"),
         (b'{"messages": NaN}\n', "Line 4 is not JSON: NaN"),
     ],
 )
