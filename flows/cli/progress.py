@@ -67,9 +67,8 @@ class StageLines:
         if not self._console.is_terminal and time.monotonic() - self._said_at >= LINE_EVERY_S:
             self._said_at = time.monotonic()
             left = _left(event)
-            self._console.print(
-                f"{event.stage:18} {count}{left}{', ' + event.note if event.note else ''}", markup=False
-            )
+            line = f"{event.stage:18} {count}{left}{', ' + event.note if event.note else ''}"
+            self._console.print(line, markup=False, soft_wrap=True)
 
     def _say(self, event: Event, style: str) -> None:
         word = {"failed": "failed: ", "warning": "warning: "}.get(event.kind, "")
