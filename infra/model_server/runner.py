@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from infra.model_server.progress import (
     JobSpec,
     ProgressReader,
 )
-from infra.model_server.registry import Registry
+from infra.model_server.registry import ModelEntry, Registry
 from infra.model_server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -114,15 +115,9 @@ class Runner(threading.Thread):
         except ModelNotFoundError as error:
             self._jobs.fail(job["id"], "model_not_found", str(error))
             return
-        spec = JobSpec(
-            job_id=job["id"],
-            model_dir=base.folder.resolve(),
-            seed=job["seed"],
-            hyperparameters=Hyperparameters.model_validate_json(job["hyperparameters"]),
-        )
         job_dir = self._job_dir(job)
         try:
-            (job_dir / SPEC_NAME).write_text(spec.model_dump_json(), encoding="utf-8")
+            _write_spec(job_dir, job, base)
             child = _start_trainer(job_dir)
         except OSError as error:
             self._jobs.fail(job["id"], "storage_failed", f"The job's folder cannot be written: {error}")
@@ -195,6 +190,22 @@ class Runner(threading.Thread):
         return self._settings.jobs / str(job["id"])
 
 
+def _write_spec(job_dir: Path, job: sqlite3.Row, base: ModelEntry) -> None:
+    """Write what the trainer is to do, once: later starts must do the same although `auto` was replaced meanwhile."""
+    path = job_dir / SPEC_NAME
+    if path.exists():
+        return
+    spec = JobSpec(
+        job_id=job["id"],
+        model_dir=base.folder.resolve(),
+        seed=job["seed"],
+        hyperparameters=Hyperparameters.model_validate_json(job["hyperparameters"]),
+    )
+    partial = path.with_suffix(".partial")
+    partial.write_text(spec.model_dump_json(), encoding="utf-8")
+    partial.replace(path)
+
+
 def _start_trainer(job_dir: Path) -> subprocess.Popen[bytes]:
     # With OpenMP's default its threads spin while they wait, and starve the server's on a small machine.
     environment = {"OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1", **os.environ}
@@ -225,7 +236,8 @@ def _end_trainer(child: subprocess.Popen[bytes]) -> None:
 def _reason(job_dir: Path, status: int | None) -> Failed:
     """Return why a trainer ended that did not say so itself."""
     if status is not None and status < 0:
-        return Failed(code="trainer_killed", message=f"The trainer was killed by signal {-status}.")
+        hint = " The machine may have run out of memory." if -status == signal.SIGKILL else ""
+        return Failed(code="trainer_killed", message=f"The trainer was killed by signal {-status}.{hint}")
     tail = _last_line(job_dir / LOG_NAME)
     return Failed(code="trainer_crashed", message=f"The trainer ended with status {status}: {tail}")
 
