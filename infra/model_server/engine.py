@@ -120,7 +120,9 @@ def _read_prompt(generation: Generation) -> DynamicCache | None:
     for end in (shared, len(prompt)) if shared else (len(prompt),):
         if at < end:
             tokens = torch.tensor([prompt[at:end]], device=loaded.model.device)
-            logits = loaded.model(input_ids=tokens, past_key_values=cache, use_cache=True).logits[0, -1]
+            logits = loaded.model(input_ids=tokens, past_key_values=cache, use_cache=True, **loaded.last_only).logits[
+                0, -1
+            ]
             prefixes.add(prompt[:end], cache, logits)
             at = end
     return None if generation.take(pick(logits[None], [generation.sampler])[0]) else cache

@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ class LoadedModel:
     size: int
     takes_positions: bool
     """Whether rows of different lengths can be told apart in one batch."""
+    last_only: Mapping[str, int]
+    """What makes a forward pass compute the last position's logits only, where the model can."""
     prefixes: PrefixCache
     rendering: threading.Lock = field(default_factory=threading.Lock)
     """Held while rendering: tokenizers are not made for several threads."""
@@ -88,12 +91,14 @@ def _load(entry: ModelEntry, settings: Settings) -> LoadedModel:
         model.cuda()
     model.eval()
     window = getattr(model.config.get_text_config(), "max_position_embeddings", None) or DEFAULT_WINDOW
+    parameters = inspect.signature(type(model).forward).parameters
     return LoadedModel(
         model=model,
         renderer=renderer,
         window=window,
         fingerprint="fp_" + hashlib.sha256(str(entry.folder).encode()).hexdigest()[:10],
         size=model.get_memory_footprint(),
-        takes_positions="position_ids" in inspect.signature(type(model).forward).parameters,
+        takes_positions="position_ids" in parameters,
+        last_only={"logits_to_keep": 1} if "logits_to_keep" in parameters else {},
         prefixes=PrefixCache(settings.prefix_cache_bytes),
     )

@@ -1,6 +1,6 @@
 """Chat throughput of the model server: many requests at once against one at a time.
 
-python -m tests.bench.bench_serving [--model DIR] [--data FILE] [--requests 200] [--tokens 24] [--least 5]
+python -m tests.bench.bench_serving [--model DIR] [--data FILE] [--requests 200] [--tokens 24] [--least 2]
 
 Each request is a conversation up to one of its assistant turns, taken from a fine-tuning file, or made up; no prompt
 is asked twice. The server runs in a process of its own.
@@ -36,7 +36,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, help="a fine-tuning file")
     parser.add_argument("--requests", type=int, default=200, help="all at once")
     parser.add_argument("--tokens", type=int, default=24, help="most tokens of an answer")
-    parser.add_argument("--least", type=float, default=5.0, help="throughput at once over throughput one at a time")
+    parser.add_argument("--least", type=float, default=2.0, help="throughput at once over throughput one at a time")
     options = parser.parse_args()
     port = free_port()
     prompts = _prompts(options.data, options.requests + ONE_AT_A_TIME + 1)

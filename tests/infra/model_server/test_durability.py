@@ -18,13 +18,14 @@ EPOCHS = 36
 STEPS = EPOCHS * 2
 
 
-@pytest.fixture
-def server(tmp_path: Path, models_dir: Path) -> Iterator[live.ServerProcess]:
-    server = live.ServerProcess(tmp_path / "data", models_dir)
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> Iterator[live.ServerProcess]:
+    server = live.ServerProcess(tmp_path_factory.mktemp("durable"), models_dir)
     server.start()
     with server.client:
         yield server
-    server.stop()
+    # The server ends in order, and then by the signal that it was sent.
+    assert server.stop() == -signal.SIGTERM
 
 
 KILLED = "The trainer was killed by signal 9. The machine may have run out of memory."
@@ -86,11 +87,9 @@ def test_killed_cancelled_and_waiting_jobs_end_as_they_should(server: live.Serve
     wait_for_step(client, last, 1)
     assert client.fine_tuning.jobs.cancel(last).status == "cancelled"
     live.wait_until(lambda: not live.trainer_pids(last), "the cancelled trainer to end")
-    states = {job.id: job.status for job in client.fine_tuning.jobs.list()}
-    assert states == {doomed: "failed", waiting: "cancelled", last: "cancelled"}
+    states = [job.status for job in list(client.fine_tuning.jobs.list(limit=3))[:3]]
+    assert states == ["cancelled", "cancelled", "failed"]
     assert live.trainer_pids(waiting) == []
-    # The server ends in order, and then by the signal that it was sent.
-    assert server.stop() == -signal.SIGTERM
 
 
 def run_trainer(job_dir: Path, models_dir: Path, *, most_bytes: int) -> int:
