@@ -58,7 +58,7 @@ class SlotRenderer:
         if not isinstance(state, Slots):
             raise TypeError(f"state is what render returned, not {type(state).__name__}")
         decoder = Decoder(self.v, state)
-        tokens = [t for t in token_ids if t not in self.stop_ids]
+        tokens = [t for t in token_ids if t not in self.stop_ids and not self.v.is_anchor(t)]
         call = self.v.special["<call>"]
         if call not in tokens:
             return {"role": "assistant", "content": decoder.text(tokens)}

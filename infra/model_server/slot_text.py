@@ -1,7 +1,13 @@
 """Text and JSON as tokens in which every uncommon word and every identifier is one *slot*.
 
 A slot stands for one exact string of one conversation, numbered by first appearance. To copy an order id the model
-copies one token, and it cannot misspell it; the server maps the slot back. Everything is reversible byte for byte.
+copies one token, and it cannot misspell it; the server maps the slot back. Everything that the model may write is
+reversible byte for byte.
+
+An *anchor* stands for one record of a list or table. It stands before and after each field of the record and before each
+identifier, there and wherever the model takes the identifier from the record. So "the item id of the Phone Case" is two short steps,
+from the name to the anchor and from the anchor to the id, instead of one long one; and of several values ("the blue one,
+large") each votes for the anchors that follow it. Anchors mean nothing and vanish when tokens are read back.
 """
 
 import json
@@ -15,6 +21,7 @@ SPECIALS = (
     *("<:>", "<=>", "<,>", "<(>", "<)>", "<text>", "<cap>", "<up>", "<join>", "<space>", "<spell>", "</spell>"),
 )
 SLOTS = 192
+ANCHORS = 96
 BYTES = 256
 
 WHITESPACE = frozenset(" \t\n\r\f\v")
@@ -29,14 +36,15 @@ _SENTENCE_ENDS = frozenset(("", ".", "!", "?"))
 
 
 class Vocabulary:
-    """The token ids: specials, then bytes, then slots, then words."""
+    """The token ids: specials, then bytes, then slots, then anchors, then words."""
 
     def __init__(self, words: Sequence[str]) -> None:
         """Number the tokens; `words` are surfaces, lower-case but for exceptions such as "I"."""
         self.special = {name: i for i, name in enumerate(SPECIALS)}
         self.first_byte = len(SPECIALS)
         self.first_slot = self.first_byte + BYTES
-        self.first_word = self.first_slot + SLOTS
+        self.first_anchor = self.first_slot + SLOTS
+        self.first_word = self.first_anchor + ANCHORS
         self.words = list(words)
         self.word = {w: self.first_word + i for i, w in enumerate(words)}
         self.size = self.first_word + len(words)
@@ -47,19 +55,27 @@ class Vocabulary:
 
     def is_slot(self, token: int) -> bool:
         """Tell whether the token is a slot."""
-        return self.first_slot <= token < self.first_word
+        return self.first_slot <= token < self.first_anchor
+
+    def is_anchor(self, token: int) -> bool:
+        """Tell whether the token is an anchor."""
+        return self.first_anchor <= token < self.first_word
 
 
 class Slots:
-    """The slots of one conversation: string to slot number and back."""
+    """The slots of one conversation: string to slot number and back; and the anchors of its records."""
 
     def __init__(self, rng: random.Random | None = None) -> None:
-        """Number by first appearance; with `rng` (training) in a random order, so that no slot means anything."""
+        """Number by first appearance; with `rng` (training) in a random order, so that no number means anything."""
         self._order = list(range(SLOTS))
+        self._anchor_order = list(range(ANCHORS))
         if rng is not None:
             rng.shuffle(self._order)
+            rng.shuffle(self._anchor_order)
         self._slot: dict[str, int] = {}
         self._string: dict[int, str] = {}
+        self._anchor: dict[tuple[str, ...], int] = {}
+        self._record: dict[str, int] = {}
 
     def find(self, string: str) -> int | None:
         """Return the string's slot, or None where it has none."""
@@ -77,6 +93,25 @@ class Slots:
     def string(self, slot: int) -> str:
         """Return what a slot stands for; an unassigned one is visibly nobody's value."""
         return self._string.get(slot, f"unknown_{slot}")
+
+    def anchor(self, identifiers: tuple[str, ...]) -> int | None:
+        """Return the anchor of the record with these identifiers, giving it one where any is left.
+
+        The same record, shown again, has the same anchor. An identifier belongs to the record that showed it first;
+        one that was known before (the customer named it, say) belongs to none.
+        """
+        anchor = self._anchor.get(identifiers) if identifiers else None
+        if anchor is None and len(self._anchor) < ANCHORS:
+            anchor = self._anchor_order[len(self._anchor)]
+            self._anchor[identifiers or (f"record {anchor}",)] = anchor
+        for string in identifiers:
+            if anchor is not None and string not in self._slot:
+                self._record.setdefault(string, anchor)
+        return anchor
+
+    def anchor_of(self, string: str) -> int | None:
+        """Return the anchor of the record that an identifier belongs to, or None where it belongs to none."""
+        return self._record.get(string)
 
 
 class Encoder:
@@ -120,9 +155,9 @@ class Encoder:
         if isinstance(value, str):
             return [s["<:>"], *self.text(value, prose=False)]
         if isinstance(value, list):
-            return [s["<[>"], *(t for item in value for t in self.value(item)), s["<]>"]]
+            return [s["<[>"], *(t for item in value for t in self._item(item)), s["<]>"]]
         if isinstance(value, dict):
-            return self._object(value)
+            return self._table(value) if self._is_table(value) else self._object(value)
         return [s["<=>"], *self.text(json.dumps(value))]
 
     def _object(self, value: dict[str, Any]) -> list[int]:
@@ -136,6 +171,43 @@ class Encoder:
             out += self.value(item)
             comma = not isinstance(item, (dict, list))
         return [*out, s["<}>"]]
+
+    def _item(self, item: Any) -> list[int]:
+        return self._record(item) if isinstance(item, dict) and not self.copying else self.value(item)
+
+    def _is_table(self, value: dict[str, Any]) -> bool:
+        return not self.copying and bool(value) and all(isinstance(item, dict) for item in value.values())
+
+    def _table(self, value: dict[str, Any]) -> list[int]:
+        """Encode records by key; a key that its record holds as well is not written twice."""
+        out = [self.v.special["<{>"]]
+        for key, record in value.items():
+            if key not in record.values():
+                out += self.name(key)
+            out += self._record(record, key)
+        return [*out, self.v.special["<}>"]]
+
+    def _record(self, record: dict[str, Any], key: str = "") -> list[int]:
+        """Encode an object of a list or table; what is nested in it is not set apart."""
+        identifiers = tuple(value for value in (key, *record.values()) if isinstance(value, str) and _is_identifier(value))
+        anchor = self.slots.anchor(tuple(dict.fromkeys(identifiers)))
+        mark = [] if anchor is None else [self.v.first_anchor + anchor]
+        return [self.v.special["<{>"], *mark, *self._fields(record, mark), self.v.special["<}>"]]
+
+    def _fields(self, record: dict[str, Any], mark: list[int]) -> list[int]:
+        s = self.v.special
+        out: list[int] = []
+        for key, item in record.items():
+            if isinstance(item, dict) and not self._is_table(item):
+                out += self._fields(item, mark)
+                continue
+            out += self.name(key)
+            if isinstance(item, str) and _is_identifier(item):
+                out += [s["<:>"], *mark, *self.text(item)]
+            else:
+                out += self.value(item)
+            out += mark or [s["<,>"]]
+        return out
 
     def _gap(self, before: str, piece: str, gap: str) -> list[int]:
         if gap == expected_gap(before, piece):
@@ -161,9 +233,15 @@ class Encoder:
     def _slot(self, string: str) -> list[int]:
         slot = self.slots.find(string) if self.copying else self.slots.assign(string)
         if slot is not None:
-            return [self.v.first_slot + slot]
+            anchor = self.slots.anchor_of(string) if self.copying else None
+            taken_from = [] if anchor is None else [self.v.first_anchor + anchor]
+            return [*taken_from, self.v.first_slot + slot]
         spelled = [self.v.first_byte + b for b in string.encode()]
         return [self.v.special["<spell>"], *spelled, self.v.special["</spell>"]]
+
+
+def _is_identifier(text: str) -> bool:
+    return [*_pieces(text)] == [(text, True)]
 
 
 def _pieces(text: str) -> Iterator[tuple[str, bool]]:
