@@ -58,7 +58,7 @@ class SlotRenderer:
         if not isinstance(state, Slots):
             raise TypeError(f"state is what render returned, not {type(state).__name__}")
         decoder = Decoder(self.v, state)
-        tokens = [t for t in token_ids if t not in self.stop_ids and not self.v.is_anchor(t)]
+        tokens = self._without_references([t for t in token_ids if t not in self.stop_ids])
         call = self.v.special["<call>"]
         if call not in tokens:
             return {"role": "assistant", "content": decoder.text(tokens)}
@@ -69,6 +69,20 @@ class SlotRenderer:
             function = {"name": name, "arguments": arguments}
             calls.append({"id": f"call_{secrets.token_hex(8)}", "type": "function", "function": function})
         return {"role": "assistant", "content": decoder.text(tokens[:first]) or None, "tool_calls": calls}
+
+    def _without_references(self, tokens: Sequence[int]) -> list[int]:
+        """Leave out what stands before the identifier of a reference: all from its mark to its anchor."""
+        out: list[int] = []
+        opened: int | None = None
+        for token in tokens:
+            if token == self.v.reference:
+                opened = len(out)
+            elif self.v.is_anchor(token):
+                out = out if opened is None else out[:opened]
+                opened = None
+            else:
+                out.append(token)
+        return out
 
     def call_prefix(self, name: str | None) -> list[int]:
         """Return the tokens that force a call, of the named tool where a name is given."""

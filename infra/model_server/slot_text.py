@@ -4,17 +4,18 @@ A slot stands for one exact string of one conversation, numbered by first appear
 copies one token, and it cannot misspell it; the server maps the slot back. Everything that the model may write is
 reversible byte for byte.
 
-An *anchor* stands for one record of a list or table. It stands before and after each field of the record and before each
-identifier, there and wherever the model takes the identifier from the record. So "the item id of the Phone Case" is two short steps,
-from the name to the anchor and from the anchor to the id, instead of one long one; and of several values ("the blue one,
-large") each votes for the anchors that follow it. Anchors mean nothing and vanish when tokens are read back.
+An *anchor* stands for one record of a list or table; it stands before and after each field of the record. An identifier
+that the model takes from a record is written as a *reference*: what the record is (a name, the options of a variant), its
+anchor, then the identifier. So "the item id of the Phone Case" is a chain of short steps, from the words to the anchor and
+from the anchor to the id, and of several words ("blue, large") each votes for the anchors beside it. What stands before
+the identifier in a reference vanishes when tokens are read back.
 """
 
 import json
 import random
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 SPECIALS = (
     *("<pad>", "<end>", "<tools>", "<user>", "<assistant>", "<call>", "<tool>", "<{>", "<}>", "<[>", "<]>"),
@@ -36,7 +37,7 @@ _SENTENCE_ENDS = frozenset(("", ".", "!", "?"))
 
 
 class Vocabulary:
-    """The token ids: specials, then bytes, then slots, then anchors, then words."""
+    """The token ids: specials, then bytes, slots, anchors, the mark that opens a reference, and words."""
 
     def __init__(self, words: Sequence[str]) -> None:
         """Number the tokens; `words` are surfaces, lower-case but for exceptions such as "I"."""
@@ -44,7 +45,8 @@ class Vocabulary:
         self.first_byte = len(SPECIALS)
         self.first_slot = self.first_byte + BYTES
         self.first_anchor = self.first_slot + SLOTS
-        self.first_word = self.first_anchor + ANCHORS
+        self.reference = self.first_anchor + ANCHORS
+        self.first_word = self.reference + 1
         self.words = list(words)
         self.word = {w: self.first_word + i for i, w in enumerate(words)}
         self.size = self.first_word + len(words)
@@ -59,7 +61,7 @@ class Vocabulary:
 
     def is_anchor(self, token: int) -> bool:
         """Tell whether the token is an anchor."""
-        return self.first_anchor <= token < self.first_word
+        return self.first_anchor <= token < self.reference
 
 
 class Slots:
@@ -74,8 +76,8 @@ class Slots:
             rng.shuffle(self._anchor_order)
         self._slot: dict[str, int] = {}
         self._string: dict[int, str] = {}
-        self._anchor: dict[tuple[str, ...], int] = {}
-        self._record: dict[str, int] = {}
+        self._records: dict[frozenset[str], Reference] = {}
+        self._reference: dict[str, Reference] = {}
 
     def find(self, string: str) -> int | None:
         """Return the string's slot, or None where it has none."""
@@ -94,24 +96,36 @@ class Slots:
         """Return what a slot stands for; an unassigned one is visibly nobody's value."""
         return self._string.get(slot, f"unknown_{slot}")
 
-    def anchor(self, identifiers: tuple[str, ...]) -> int | None:
+    def record(self, identifiers: frozenset[str], description: Sequence[str]) -> int | None:
         """Return the anchor of the record with these identifiers, giving it one where any is left.
 
-        The same record, shown again, has the same anchor. An identifier belongs to the record that showed it first;
-        one that was known before (the customer named it, say) belongs to none.
+        The same record has the same anchor when it is shown again, also in part. An identifier belongs to the record
+        that showed it first; one that was known before (the customer named it, say) belongs to none.
         """
-        anchor = self._anchor.get(identifiers) if identifiers else None
-        if anchor is None and len(self._anchor) < ANCHORS:
-            anchor = self._anchor_order[len(self._anchor)]
-            self._anchor[identifiers or (f"record {anchor}",)] = anchor
+        if identifiers:
+            for known, reference in self._records.items():
+                if identifiers <= known:
+                    return reference.anchor
+        if len(self._records) == ANCHORS:
+            return None
+        number = len(self._records)
+        reference = Reference(self._anchor_order[number], tuple(description))
+        self._records[identifiers or frozenset((f"record {number}",))] = reference
         for string in identifiers:
-            if anchor is not None and string not in self._slot:
-                self._record.setdefault(string, anchor)
-        return anchor
+            if string not in self._slot:
+                self._reference.setdefault(string, reference)
+        return reference.anchor
 
-    def anchor_of(self, string: str) -> int | None:
-        """Return the anchor of the record that an identifier belongs to, or None where it belongs to none."""
-        return self._record.get(string)
+    def reference(self, string: str) -> "Reference | None":
+        """Return where an identifier was taken from, or None where it belongs to no record."""
+        return self._reference.get(string)
+
+
+class Reference(NamedTuple):
+    """A record, as the model refers to it."""
+
+    anchor: int
+    description: tuple[str, ...]
 
 
 class Encoder:
@@ -122,6 +136,7 @@ class Encoder:
         self.v = vocabulary
         self.slots = slots
         self.copying = False
+        self._describing = False
 
     def text(self, text: str, *, prose: bool = True) -> list[int]:
         """Encode free text. Spaces that a reader would expect cost nothing.
@@ -189,8 +204,9 @@ class Encoder:
 
     def _record(self, record: dict[str, Any], key: str = "") -> list[int]:
         """Encode an object of a list or table; what is nested in it is not set apart."""
-        identifiers = tuple(value for value in (key, *record.values()) if isinstance(value, str) and _is_identifier(value))
-        anchor = self.slots.anchor(tuple(dict.fromkeys(identifiers)))
+        values = [value for value in (key, *record.values()) if isinstance(value, str)]
+        identifiers = frozenset(value for value in values if _is_identifier(value))
+        anchor = self.slots.record(identifiers, _description(record))
         mark = [] if anchor is None else [self.v.first_anchor + anchor]
         return [self.v.special["<{>"], *mark, *self._fields(record, mark), self.v.special["<}>"]]
 
@@ -230,14 +246,32 @@ class Encoder:
             return self._slot(piece)
         return [self.v.special[mark], known]
 
+    def _taken_from(self, string: str) -> list[int]:
+        """Encode what stands before an identifier that the model takes from a record."""
+        reference = self.slots.reference(string) if self.copying and not self._describing else None
+        if reference is None:
+            return []
+        self._describing = True
+        words = [token for part in reference.description for token in self.text(part, prose=False)]
+        self._describing = False
+        return [self.v.reference, *words, self.v.first_anchor + reference.anchor]
+
     def _slot(self, string: str) -> list[int]:
         slot = self.slots.find(string) if self.copying else self.slots.assign(string)
         if slot is not None:
-            anchor = self.slots.anchor_of(string) if self.copying else None
-            taken_from = [] if anchor is None else [self.v.first_anchor + anchor]
-            return [*taken_from, self.v.first_slot + slot]
+            return [*self._taken_from(string), self.v.first_slot + slot]
         spelled = [self.v.first_byte + b for b in string.encode()]
         return [self.v.special["<spell>"], *spelled, self.v.special["</spell>"]]
+
+
+def _description(record: dict[str, Any]) -> list[str]:
+    """Return the words of the first field of a record that is not an identifier; of an object, all its words."""
+    for value in record.values():
+        if isinstance(value, str) and value and not _is_identifier(value):
+            return [value]
+        if isinstance(value, dict) and value and all(isinstance(part, str) for part in value.values()):
+            return list(value.values())
+    return []
 
 
 def _is_identifier(text: str) -> bool:

@@ -127,10 +127,10 @@ def test_an_anchor_ties_the_values_of_a_record_to_its_identifier(renderer: SlotR
     blue, red = renderer.v.word["blue"], renderer.v.word["red"]
     assert ids[ids.index(blue) + 1] == first
     assert ids[ids.index(red) + 1] == second
-    assert [anchor for anchor in ids if renderer.v.is_anchor(anchor)] == [first] * 3 + [second] * 3
+    assert [anchor for anchor in ids if renderer.v.is_anchor(anchor)] == [first] * 5 + [second] * 5
 
 
-def test_an_identifier_that_is_taken_from_a_record_is_written_behind_its_anchor(renderer: SlotRenderer) -> None:
+def test_an_identifier_that_is_taken_from_a_record_is_written_as_a_reference(renderer: SlotRenderer) -> None:
     said = call("return_items", '{"order_id":"#W7678072","item_ids":["4582956489"]}')
     for conversation in ([ORDER, said], [ORDER, {"role": "assistant", "content": "Return 4582956489?"}]):
         rendered = renderer.render(conversation, [TOOL])
@@ -138,6 +138,8 @@ def test_an_identifier_that_is_taken_from_a_record_is_written_behind_its_anchor(
         anchored = [after for before, after in pairwise(trained) if before == renderer.v.first_anchor + 1]
         assert isinstance(rendered.state, Slots)
         assert [rendered.state.string(token - renderer.v.first_slot) for token in anchored] == ["4582956489"]
+        words = trained[trained.index(renderer.v.reference) + 1 : trained.index(renderer.v.first_anchor + 1)]
+        assert Decoder(renderer.v, rendered.state).text(words) == "Desk Lamp"
         message = renderer.parse(trained, rendered.state)
         assert "4582956489" in (message.get("content") or message["tool_calls"][0]["function"]["arguments"])
 
@@ -156,6 +158,22 @@ def test_an_identifier_that_the_customer_named_first_stands_for_itself(renderer:
 def test_a_record_that_is_shown_again_keeps_its_anchor(renderer: SlotRenderer) -> None:
     once, twice = renderer.render([ORDER], []).input_ids, renderer.render([ORDER, ORDER], []).input_ids
     assert twice == once + once
+
+
+def test_a_record_that_is_described_by_its_own_identifier_ends(renderer: SlotRenderer) -> None:
+    shown = {"role": "tool", "content": '[{"id":"x1","options":{"of":"x1"}}]'}
+    rendered = renderer.render([shown, {"role": "assistant", "content": "x1"}], [])
+    assert rendered.input_ids.count(renderer.v.reference) == 1
+
+
+@given(tokens=st.lists(st.integers(0, 4000), max_size=20), at=st.integers(0, 20))
+@settings(max_examples=100, deadline=None)
+def test_a_reference_that_breaks_off_hides_nothing(renderer: SlotRenderer, tokens: list[int], at: int) -> None:
+    plain = [token for token in tokens if not renderer.v.is_anchor(token) and token != renderer.v.reference]
+    broken = [*plain[:at], renderer.v.reference, *plain[at:]]
+    call = renderer.v.special["<call>"]
+    if call not in plain:
+        assert renderer.parse(broken, Slots()) == renderer.parse(plain, Slots())
 
 
 def test_more_strings_than_slots_are_spelled_out(renderer: SlotRenderer) -> None:

@@ -214,7 +214,9 @@ def said_options(r: random.Random, options: dict[str, str]) -> str:
     if r.random() < 0.3:
         r.shuffle(items)
     before = f"{r.choice(['', '', 'the ', 'a '])}{{k}}{r.choice([' ', ' ', ': ', ' = ', ' is ', ' of ', ', '])}{{v}}"
-    after = f"{{v}} {r.choice(['{k}', '({k})', 'as {k}', 'as the {k}', 'for the {k}', 'for {k}', 'in {k}', 'is the {k}'])}"
+    after = (
+        f"{{v}} {r.choice(['{k}', '({k})', 'as {k}', 'as the {k}', 'for the {k}', 'for {k}', 'in {k}', 'is the {k}'])}"
+    )
     style = r.choice(["{v}", before, before, after])
     *first, last = [style.format(k=k, v=v) for k, v in items]
     return r.choice([", ", " and ", ", ", " "]).join(first) + r.choice([" and ", ", ", " "]) + last if first else last

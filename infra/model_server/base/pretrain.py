@@ -96,7 +96,7 @@ def carried_over(checkpoint: Path, renderer: SlotRenderer) -> Lfm2ForCausalLM:
     known = {word: first_word + number for number, word in enumerate(words)}
     with torch.no_grad():
         slots = before[v.first_slot : v.first_anchor]
-        table[v.first_anchor : v.first_word] = slots.mean(0) + slots.std() * torch.randn(ANCHORS, WIDTH)
+        table[v.first_anchor : v.reference] = slots.mean(0) + slots.std() * torch.randn(ANCHORS, WIDTH)
         table[:first_word] = before[:first_word]
         for word, token in v.word.items():
             like = known.get(word, known.get(word.lower()))

@@ -73,9 +73,7 @@ def _status(r: random.Random, d: Domain, record: dict[str, Any]) -> Wish:
     return Wish(mode="status", record=record, said=said, part=name)
 
 
-def _parts(
-    r: random.Random, d: Domain, wish: Wish, parameters: list[str], arguments: dict[str, Any]
-) -> list[str]:
+def _parts(r: random.Random, d: Domain, wish: Wish, parameters: list[str], arguments: dict[str, Any]) -> list[str]:
     """Choose the parts that a wish is about, and what they are to become."""
     if f"{d.part}_ids" not in parameters:
         return []
@@ -95,7 +93,11 @@ def _parts(
     wish.to = " and ".join(f"the {name} to {options}" for name, options in repeated)
     how = r.choice(["the {} to {}", "the {} for {}", "my {}, I want {}", "the {}: make it {}", "{} into {}"])
     pairs = zip(chosen, news, strict=True)
-    return [r.choice([" and ", ", and ", "; "]).join(how.format(p["name"], c.said_options(r, n["options"])) for p, n in pairs)]
+    return [
+        r.choice([" and ", ", and ", "; "]).join(
+            how.format(p["name"], c.said_options(r, n["options"])) for p, n in pairs
+        )
+    ]
 
 
 def _address(r: random.Random, d: Domain, wish: Wish, arguments: dict[str, Any]) -> list[str]:
@@ -119,9 +121,7 @@ def _fields(r: random.Random, parameters: list[str], arguments: dict[str, Any]) 
     return extra
 
 
-def _payment(
-    r: random.Random, d: Domain, wish: Wish, parameters: list[str], arguments: dict[str, Any]
-) -> list[str]:
+def _payment(r: random.Random, d: Domain, wish: Wish, parameters: list[str], arguments: dict[str, Any]) -> list[str]:
     """Choose how a wish is paid: by an id, by a kind, or as the record was paid before."""
     if d.payment_key not in parameters:
         return []
