@@ -71,17 +71,17 @@ class SlotRenderer:
         return {"role": "assistant", "content": decoder.text(tokens[:first]) or None, "tool_calls": calls}
 
     def _without_references(self, tokens: Sequence[int]) -> list[int]:
-        """Leave out what stands before the identifier of a reference: all from its mark to its anchor."""
+        """Leave out what stands before the identifier of a reference, from its mark to its anchor."""
         out: list[int] = []
         opened: int | None = None
         for token in tokens:
+            if self.v.is_anchor(token):
+                out = out[:opened]
+                opened = None
+                continue
             if token == self.v.reference:
                 opened = len(out)
-            elif self.v.is_anchor(token):
-                out = out if opened is None else out[:opened]
-                opened = None
-            else:
-                out.append(token)
+            out.append(token)
         return out
 
     def call_prefix(self, name: str | None) -> list[int]:

@@ -166,14 +166,12 @@ def test_a_record_that_is_described_by_its_own_identifier_ends(renderer: SlotRen
     assert rendered.input_ids.count(renderer.v.reference) == 1
 
 
-@given(tokens=st.lists(st.integers(0, 4000), max_size=20), at=st.integers(0, 20))
-@settings(max_examples=100, deadline=None)
-def test_a_reference_that_breaks_off_hides_nothing(renderer: SlotRenderer, tokens: list[int], at: int) -> None:
-    plain = [token for token in tokens if not renderer.v.is_anchor(token) and token != renderer.v.reference]
-    broken = [*plain[:at], renderer.v.reference, *plain[at:]]
-    call = renderer.v.special["<call>"]
-    if call not in plain:
-        assert renderer.parse(broken, Slots()) == renderer.parse(plain, Slots())
+def test_a_reference_that_breaks_off_is_visible_as_such(renderer: SlotRenderer) -> None:
+    rendered = renderer.render([ORDER, {"role": "assistant", "content": "It is 4582956489."}], [])
+    trained = [i for i, label in zip(rendered.input_ids, rendered.labels, strict=True) if label != -100]
+    anchor = trained.index(renderer.v.first_anchor + 1)
+    assert renderer.parse(trained[:anchor], rendered.state)["content"] == "It is<from> Desk Lamp"
+    assert renderer.parse(trained[: anchor + 1], rendered.state)["content"] == "It is"
 
 
 def test_more_strings_than_slots_are_spelled_out(renderer: SlotRenderer) -> None:
