@@ -8,6 +8,7 @@ import json
 import random
 import secrets
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +72,13 @@ class SlotRenderer:
         return {"role": "assistant", "content": decoder.text(tokens[:first]) or None, "tool_calls": calls}
 
     def _without_references(self, tokens: Sequence[int]) -> list[int]:
-        """Leave out what stands before the identifier of a reference, from its mark to its anchor."""
+        """Leave out what stands before the identifier of a reference: all from its mark to the last anchor."""
         out: list[int] = []
         opened: int | None = None
-        for token in tokens:
+        for token, following in pairwise([*tokens, self.pad_id]):
             if self.v.is_anchor(token):
-                out = out[:opened]
-                opened = None
+                if self.v.is_slot(following):
+                    out, opened = out[:opened], None
                 continue
             if token == self.v.reference:
                 opened = len(out)

@@ -5,16 +5,16 @@ copies one token, and it cannot misspell it; the server maps the slot back. Ever
 reversible byte for byte.
 
 An *anchor* stands for one record of a list or table, before and after each field of the record. An identifier that the
-model takes from a record is written as a *reference*: what the record is (a name, the options of a variant), its anchor
-and the identifier. So "the item id of the Phone Case" is a chain of short steps, from the words to the anchor and from
-the anchor to the id; and of several words ("blue, large") each votes for the anchors beside it. What stands before the
-identifier in a reference vanishes when tokens are read back.
+model takes from a record is written as a *reference*: what the record is (a name, the options of a variant), its anchor,
+the field, the anchor again, and the identifier. So "the item id of the Phone Case" is a chain of short steps, from the
+words to the anchor and from field and anchor to the id; and of several words ("blue, large") each votes for the anchors
+beside it. What stands before the identifier in a reference vanishes when tokens are read back.
 """
 
 import json
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 SPECIALS = (
@@ -76,7 +76,7 @@ class Slots:
             rng.shuffle(self._anchor_order)
         self._slot: dict[str, int] = {}
         self._string: dict[int, str] = {}
-        self._records: dict[frozenset[str], Reference] = {}
+        self._records: dict[frozenset[str], int] = {}
         self._reference: dict[str, Reference] = {}
 
     def find(self, string: str) -> int | None:
@@ -96,25 +96,26 @@ class Slots:
         """Return what a slot stands for; an unassigned one is visibly nobody's value."""
         return self._string.get(slot, f"unknown_{slot}")
 
-    def record(self, identifiers: frozenset[str], description: Sequence[str]) -> int | None:
-        """Return the anchor of the record with these identifiers, giving it one where any is left.
+    def record(self, identifiers: Mapping[str, str], description: Sequence[str]) -> int | None:
+        """Return the anchor of the record with these identifiers (by field), giving it one where any is left.
 
         The same record has the same anchor when it is shown again, also in part. An identifier belongs to the record
         that showed it first; one that was known before (the customer named it, say) belongs to none.
         """
-        if identifiers:
-            for known, reference in self._records.items():
-                if identifiers <= known:
-                    return reference.anchor
+        strings = frozenset(identifiers.values())
+        if strings:
+            for known, anchor in self._records.items():
+                if strings <= known:
+                    return anchor
         if len(self._records) == ANCHORS:
             return None
         number = len(self._records)
-        reference = Reference(self._anchor_order[number], tuple(description))
-        self._records[identifiers or frozenset((f"record {number}",))] = reference
-        for string in identifiers:
+        anchor = self._anchor_order[number]
+        self._records[strings or frozenset((f"record {number}",))] = anchor
+        for field, string in identifiers.items():
             if string not in self._slot:
-                self._reference.setdefault(string, reference)
-        return reference.anchor
+                self._reference.setdefault(string, Reference(tuple(description), anchor, field))
+        return anchor
 
     def reference(self, string: str) -> "Reference | None":
         """Return where an identifier was taken from, or None where it belongs to no record."""
@@ -122,10 +123,11 @@ class Slots:
 
 
 class Reference(NamedTuple):
-    """A record, as the model refers to it."""
+    """A field of a record, as the model refers to it."""
 
-    anchor: int
     description: tuple[str, ...]
+    anchor: int
+    field: str
 
 
 class Encoder:
@@ -204,25 +206,23 @@ class Encoder:
 
     def _record(self, record: dict[str, Any], key: str = "") -> list[int]:
         """Encode an object of a list or table; what is nested in it is not set apart."""
-        values = [value for value in (key, *record.values()) if isinstance(value, str)]
-        identifiers = frozenset(value for value in values if _is_identifier(value))
+        fields = {**record, "": key}
+        identifiers = {name: value for name, value in fields.items() if _is_identifier(value)}
         anchor = self.slots.record(identifiers, _description(record))
-        mark = [] if anchor is None else [self.v.first_anchor + anchor]
+        if anchor is None:
+            return self._object(record)
+        mark = [self.v.first_anchor + anchor]
         return [self.v.special["<{>"], *mark, *self._fields(record, mark), self.v.special["<}>"]]
 
     def _fields(self, record: dict[str, Any], mark: list[int]) -> list[int]:
-        s = self.v.special
         out: list[int] = []
         for key, item in record.items():
             if isinstance(item, dict) and not self._is_table(item):
                 out += self._fields(item, mark)
-                continue
-            out += self.name(key)
-            if isinstance(item, str) and _is_identifier(item):
-                out += [s["<:>"], *mark, *self.text(item)]
+            elif _is_identifier(item):
+                out += [*self.name(key), *mark, *self.text(item), *mark]
             else:
-                out += self.value(item)
-            out += mark or [s["<,>"]]
+                out += [*self.name(key), *self.value(item), *mark]
         return out
 
     def _gap(self, before: str, piece: str, gap: str) -> list[int]:
@@ -254,7 +254,9 @@ class Encoder:
         self._describing = True
         words = [token for part in reference.description for token in self.text(part, prose=False)]
         self._describing = False
-        return [self.v.reference, *words, self.v.first_anchor + reference.anchor]
+        anchor = self.v.first_anchor + reference.anchor
+        field = [*self.name(reference.field), anchor] if reference.field else []
+        return [self.v.reference, *words, anchor, *field]
 
     def _slot(self, string: str) -> list[int]:
         slot = self.slots.find(string) if self.copying else self.slots.assign(string)
@@ -274,8 +276,8 @@ def _description(record: dict[str, Any]) -> list[str]:
     return []
 
 
-def _is_identifier(text: str) -> bool:
-    return [*_pieces(text)] == [(text, True)]
+def _is_identifier(value: Any) -> bool:
+    return isinstance(value, str) and [*_pieces(value)] == [(value, True)]
 
 
 def _pieces(text: str) -> Iterator[tuple[str, bool]]:

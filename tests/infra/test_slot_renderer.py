@@ -2,7 +2,6 @@
 
 import json
 import random
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -135,11 +134,14 @@ def test_an_identifier_that_is_taken_from_a_record_is_written_as_a_reference(ren
     for conversation in ([ORDER, said], [ORDER, {"role": "assistant", "content": "Return 4582956489?"}]):
         rendered = renderer.render(conversation, [TOOL])
         trained = [i for i, label in zip(rendered.input_ids, rendered.labels, strict=True) if label != -100]
-        anchored = [after for before, after in pairwise(trained) if before == renderer.v.first_anchor + 1]
         assert isinstance(rendered.state, Slots)
-        assert [rendered.state.string(token - renderer.v.first_slot) for token in anchored] == ["4582956489"]
-        words = trained[trained.index(renderer.v.reference) + 1 : trained.index(renderer.v.first_anchor + 1)]
+        start = trained.index(renderer.v.reference) + 1
+        anchor = renderer.v.first_anchor + 1
+        assert trained[start:].count(anchor) == 2
+        words = trained[start : trained.index(anchor)]
         assert Decoder(renderer.v, rendered.state).text(words) == "Desk Lamp"
+        taken = trained[len(trained) - trained[::-1].index(anchor)]
+        assert rendered.state.string(taken - renderer.v.first_slot) == "4582956489"
         message = renderer.parse(trained, rendered.state)
         assert "4582956489" in (message.get("content") or message["tool_calls"][0]["function"]["arguments"])
 
@@ -171,7 +173,8 @@ def test_a_reference_that_breaks_off_is_visible_as_such(renderer: SlotRenderer) 
     trained = [i for i, label in zip(rendered.input_ids, rendered.labels, strict=True) if label != -100]
     anchor = trained.index(renderer.v.first_anchor + 1)
     assert renderer.parse(trained[:anchor], rendered.state)["content"] == "It is<from> Desk Lamp"
-    assert renderer.parse(trained[: anchor + 1], rendered.state)["content"] == "It is"
+    assert renderer.parse(trained[: anchor + 3], rendered.state)["content"] == "It is<from> Desk Lamp item id"
+    assert renderer.parse(trained, rendered.state)["content"] == "It is 4582956489."
 
 
 def test_more_strings_than_slots_are_spelled_out(renderer: SlotRenderer) -> None:

@@ -107,7 +107,7 @@ WAYS = ("Which payment method should I use?", "How do you want to pay?", "Which 
 
 # Capital letters make a name of a word, and a name is a slot that says nothing; but of an address the parts must be
 # told apart, so these stand for themselves.
-ADDRESS_WORDS = [*STREETS, *STATES, *COUNTRIES, *UNITS]
+ADDRESS_WORDS = [*STREETS, *COUNTRIES, *UNITS]
 # Words of tool interfaces and of service talk that a list of common English words lacks.
 INTERFACE_WORDS = (
     "I id ids email zip postcode phone url uuid api json details info metadata username password address1 address2 "

@@ -2,7 +2,7 @@
 
 import random
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from infra.model_server.base import corpus as c
 from infra.model_server.base import lexicon as lx
@@ -12,14 +12,12 @@ TWO_PARTS = 0.3
 TOLD_AT_ONCE = 0.75
 FOREIGN = 0.08  # share of wishes about a record that is not the person's
 
-Mode = Literal["status", "plain", "field", "parts", "swap", "address", "payment", "profile"]
-
-
 @dataclass
 class Wish:
     """One request of a person."""
 
-    mode: Mode
+    mode: str
+    """Either `status` or the kind of action of the domain."""
     record: dict[str, Any]
     said: str
     tool: str = ""
