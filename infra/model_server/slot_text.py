@@ -4,11 +4,11 @@ A slot stands for one exact string of one conversation, numbered by first appear
 copies one token, and it cannot misspell it; the server maps the slot back. Everything that the model may write is
 reversible byte for byte.
 
-An *anchor* stands for one record of a list or table, before and after each field of the record. An identifier that the
-model takes from a record is written as a *reference*: what the record is (a name, the options of a variant), its anchor,
-the field, the anchor again, and the identifier. So "the item id of the Phone Case" is a chain of short steps, from the
-words to the anchor and from field and anchor to the id; and of several words ("blue, large") each votes for the anchors
-beside it. What stands before the identifier in a reference vanishes when tokens are read back.
+An *anchor* stands for one record of a list or table, before and after each field of the record. An identifier that
+the model takes from a record is written as a *reference*: what the record is (a name, the options of a variant), its
+anchor, the field, the anchor again, the identifier. So "the item id of the Phone Case" is a chain of short steps,
+from the words to the anchor and from field and anchor to the id; and of several words ("blue, large") each votes for
+the anchors beside it. What stands before the identifier in a reference vanishes when tokens are read back.
 """
 
 import json

@@ -12,6 +12,7 @@ TWO_PARTS = 0.3
 TOLD_AT_ONCE = 0.75
 FOREIGN = 0.08  # share of wishes about a record that is not the person's
 
+
 @dataclass
 class Wish:
     """One request of a person."""
