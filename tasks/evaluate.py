@@ -8,21 +8,23 @@ import asyncio
 import hashlib
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from openai import AsyncOpenAI
 from pydantic import ValidationError
 
+from tasks import equivalence
 from tasks.ask import AnswerCache, Request, ask, request_for
-from tasks.core import metrics
+from tasks.core import metrics, outcomes
 from tasks.core.config import EvaluationConfig
 from tasks.core.errors import DataError, EvaluationError, ProviderError, ProviderUnavailableError
 from tasks.core.evaluation import Answer, Comparison, DecisionSet, EvalItem, EvalReport, ItemMeta, Score
 from tasks.core.record import Record
 from tasks.core.score import score_answer
 from tasks.files import parse_json_lines, read_bytes, write_atomically
+from zava_mcp.store import RetailStore
 
 R = TypeVar("R", bound=Record)
 Progress = Callable[[int, int], None]
@@ -47,11 +49,13 @@ async def evaluate_model(
     config: EvaluationConfig,
     out_dir: Path,
     progress: Progress = lambda done, total: None,
+    shop: RetailStore | None = None,
 ) -> EvalReport:
     """Ask the model every decision, `config.concurrency` at a time, and return the metrics of its answers.
 
-    An item that errors or takes longer than `config.timeout_s`, the client's own retries included, counts as a failure;
-    it is asked again when the evaluation is run again, while answers on disk are not.
+    Calls that are not those expected are played on sandboxes of `shop`; without one none is judged equivalent. An item
+    that errors or takes longer than `config.timeout_s`, the client's own retries included, counts as a failure; it is
+    asked again when the evaluation is run again, while answers on disk are not.
 
     Raises:
         DataError: The set is missing, broken or not the one that its digest names; or a result cannot be written.
@@ -72,7 +76,7 @@ async def evaluate_model(
             if answers
             else f"The decision set {decision_set.path!r} is empty."
         )
-    scores = [score_answer(d.item, d.meta, answer) for d, answer in zip(decisions, answers, strict=True)]
+    scores = await _scores(decisions, answers, shop)
     return _report(model, arm, decision_set, config, decisions, scores, out_dir, time.monotonic() - started)
 
 
@@ -168,6 +172,15 @@ async def _answer_all(
     return [answer for answer in answers if answer is not None]
 
 
+async def _scores(decisions: Sequence[Decision], answers: Sequence[Answer], shop: RetailStore | None) -> list[Score]:
+    answered = [equivalence.Answered(d.item, d.meta, answer) for d, answer in zip(decisions, answers, strict=True)]
+    if shop is None:
+        return [score_answer(*one) for one in answered]
+    facts = await equivalence.facts_of(shop)
+    played = await equivalence.play(shop, answered)
+    return [score_answer(*one, facts, came_of_it) for one, came_of_it in zip(answered, played, strict=True)]
+
+
 def _report(
     model: str,
     arm: str,
@@ -189,6 +202,10 @@ def _report(
         decision_set_sha256=decision_set.sha256,
         metrics=metrics.measure(scores, metas, config),
         slices=metrics.measure_slices(scores, metas, config),
+        outcomes=outcomes.by_move(scores),
+        acts=outcomes.acts(scores, metas),
+        examples=outcomes.examples(scores),
+        unjudged=sum(score.failure is not None and score.called and not score.judged for score in scores),
         errored=sum(score.error is not None for score in scores),
         latency_p50_s=metrics.percentile(latencies, 0.5),
         latency_p95_s=metrics.percentile(latencies, 0.95),

@@ -78,7 +78,9 @@ def report(profile: Profile, arm: str, model_id: str, decisions: DecisionSet) ->
 
         async def ask() -> EvalReport:
             async with async_openai_client(profile.provider) as client:
-                return await evaluate.evaluate_model(client, model_id, arm, decisions, profile.evaluation, folder, step)
+                return await evaluate.evaluate_model(
+                    client, model_id, arm, decisions, profile.evaluation, folder, step, open_shop(profile.world)
+                )
 
         made = asyncio.run(ask())
         note = f"{decisions.items:,} decisions, {made.errored} without an answer"

@@ -9,9 +9,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tasks.charts import Line, line_chart
 from tasks.core.conversation import Message
+from tasks.core.metrics import LOWER_IS_BETTER
 from tasks.core.run import (
     HEADLINE,
-    LOWER_IS_BETTER,
     RunSummary,
     Story,
     cost_text,

@@ -6,10 +6,9 @@ from rich.text import Text
 
 from flows.cli.services import age
 from tasks.core.evaluation import Comparison
-from tasks.core.run import MetricRow, RunSummary, cost_text, interval, metric_rows, verdict
+from tasks.core.run import RunSummary, cost_text, interval, metric_rows, verdict
 
 WIDTH = 80
-BEST_CASE = "_best_case"
 
 
 def show(console: Console, summary: RunSummary) -> None:
@@ -38,7 +37,7 @@ def metrics_table(comparison: Comparison) -> Table:
     table.add_column("in %", max_width=25)
     for heading in ("base", "tuned", "gain", "n"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for row in _shown(comparison):
+    for row in metric_rows(comparison):
         gain = f"{100 * row.change.difference:+.1f}" if row.change else "-"
         measured = row.tuned or row.base
         n = f"{measured.n:,}" if measured else ""
@@ -56,12 +55,6 @@ def _metrics(summary: RunSummary) -> Table:
     replays = {story.arm: "passed" if story.passed else "failed" for story in summary.stories}
     table.add_row("replay, Noah Brown", replays.get("base", "-"), replays.get("tuned", "-"))
     return table
-
-
-def _shown(comparison: Comparison) -> list[MetricRow]:
-    """Leave the best case out where nothing errored: it is the same number then."""
-    errored = comparison.base.errored + comparison.tuned.errored
-    return [row for row in metric_rows(comparison) if errored or not row.name.endswith(BEST_CASE)]
 
 
 def _facts(summary: RunSummary) -> Table:

@@ -80,6 +80,10 @@ class EvaluationConfig(Record):
     seed: int = Field(7, description="Of the answers, where the provider honours it, and of the resamples.")
     bootstrap_samples: Positive = Field(2000, description="Resamples, clustered by conversation.")
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    wanted_difference: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.05, description="The smallest difference worth telling; the report says how many decisions would tell it."
+    )
+    power: Annotated[float, Field(gt=0.5, lt=1)] = Field(0.8, description="Chance of telling such a difference.")
 
 
 class TrackingConfig(Record):

@@ -118,9 +118,6 @@ def points(change: Difference) -> str:
     return f"{100 * change.difference:+.1f} points, {100 * change.low:.1f} to {100 * change.high:.1f}"
 
 
-LOWER_IS_BETTER = frozenset({"over_call_rate", "missed_call_rate", "invented_argument_rate", "error_rate"})
-
-
 class MetricRow(NamedTuple):
     """One metric of both arms. A metric over nothing, or of one arm alone, is None where it is missing."""
 
