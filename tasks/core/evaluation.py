@@ -10,7 +10,7 @@ from tasks.core.move import Act, Move
 from tasks.core.record import Record
 
 Kind = Literal["call", "text"]
-ErrorKind = Literal["timeout", "unreachable", "provider", "filtered", "context"]
+ErrorKind = Literal["timeout", "unreachable", "busy", "provider", "filtered", "context"]
 
 
 class EvalItem(Record):
@@ -51,7 +51,7 @@ class DecisionSet(Record):
 
 
 class Answer(Record):
-    """What a model answered to one request, or why there is no answer. Latency includes the client's retries."""
+    """What a model answered to one request, or why there is no answer. Latency is that of the last attempt."""
 
     content: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()

@@ -27,6 +27,8 @@ from tasks.core.config import EvaluationConfig
 from tasks.core.errors import EvaluationError
 from tasks.core.evaluation import Comparison, Difference, EvalReport, ItemMeta, Metric, Score
 
+HEADLINE = "next_tool_call_accuracy"
+
 Count = tuple[float, float]
 Measure = Callable[[ItemMeta, Score], Count]
 

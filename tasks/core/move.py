@@ -21,7 +21,7 @@ _CONFIRM = re.compile(
     re.IGNORECASE,
 )
 _REFUSE = re.compile(
-    r"\b(sorry|unfortunately|apologi[sz]e|unable to|cannot|can't|can not|could not|couldn't"
+    r"\b(sorry(?! to hear)|unfortunately|apologi[sz]e|unable to|cannot|can't|can not|could not|couldn't"
     r"|not (possible|able|allowed)|do not find|not in your account)\b",
     re.IGNORECASE,
 )

@@ -62,6 +62,8 @@ def gain_by_failure(first: EvalReport, second: EvalReport) -> list[Contribution]
     """
     before, after = failures(first), failures(second)
     decisions = sum(sum(row.values()) for row in second.outcomes.values())
+    if not decisions:
+        return []
     return [
         Contribution(kind, before[kind], after[kind], (before[kind] - after[kind]) / decisions)
         for kind in STAGES

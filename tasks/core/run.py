@@ -5,11 +5,10 @@ from typing import NamedTuple
 from tasks.core.conversation import Message
 from tasks.core.dataset import DatasetSplit
 from tasks.core.evaluation import Comparison, DecisionSet, Difference, Metric
-from tasks.core.metrics import MEASURES
+from tasks.core.metrics import HEADLINE, MEASURES
 from tasks.core.record import Record
+from tasks.core.standings import Standings
 from tasks.core.training import TrainingJob, TrainingMetric
-
-HEADLINE = "next_tool_call_accuracy"
 
 
 class TrackedRun(Record):
@@ -72,6 +71,8 @@ class RunSummary(Record):
     job: TrainingJob
     curve: tuple[TrainingMetric, ...]
     comparison: Comparison
+    standings: Standings | None = None
+    wanted_difference: float = 0.05
     stories: tuple[Story, ...]
     stages: tuple[Stage, ...]
     cost: Cost

@@ -155,7 +155,7 @@ def _as_far(signs: Floats, differences: Floats) -> NDArray[np.bool_]:
 
 def _sign_patterns(length: int) -> Floats:
     bits = np.arange(2**length)[:, np.newaxis] >> np.arange(length) & 1
-    return 2.0 * bits - 1.0
+    return (2 * bits - 1).astype(np.float64)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
