@@ -75,7 +75,7 @@ class Bookkeeping:
             curve=self._curve(tracked),
             comparison=comparison,
             standings=standings,
-            wanted_difference=self._profile.evaluation.wanted_difference,
+            evaluation=self._profile.evaluation,
             stories=stories,
             stages=tuple(self._stages.values()),
             cost=self._cost(job),

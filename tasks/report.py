@@ -96,7 +96,6 @@ def _facts(summary: RunSummary) -> dict[str, Any]:
         "stages_of": STAGES,
         "outcome_names": outcomes.OUTCOMES,
         "reach": difference_of(summary.comparison, HEADLINE),
-        "wanted": summary.wanted_difference,
         "unanswered": _unanswered(summary),
         "stories": [(story, _turns(story.messages)) for story in summary.stories],
         "loss": _loss(summary),

@@ -6,7 +6,8 @@ from rich.text import Text
 
 from flows.cli.services import age
 from tasks.core.evaluation import Comparison
-from tasks.core.run import RunSummary, cost_text, interval, metric_rows, verdict
+from tasks.core.metrics import HEADLINE
+from tasks.core.run import RunSummary, cost_text, interval, metric_rows, points, verdict
 
 WIDTH = 80
 
@@ -16,6 +17,8 @@ def show(console: Console, summary: RunSummary) -> None:
     judged = verdict(summary.comparison)
     console.print()
     console.print(Group(_metrics(summary), Text(), _facts(summary)), width=min(WIDTH, console.width))
+    for line in arm_lines(summary):
+        console.print(line, markup=False, soft_wrap=True)
     console.print(Text(judged.sentence, style="bold green" if judged.better else "bold red"), soft_wrap=True)
     for label, address in addresses(summary).items():
         console.print(f"{label:8} {address}", markup=False, soft_wrap=True)
@@ -55,6 +58,19 @@ def _metrics(summary: RunSummary) -> Table:
     replays = {story.arm: "passed" if story.passed else "failed" for story in summary.stories}
     table.add_row("replay, Noah Brown", replays.get("base", "-"), replays.get("tuned", "-"))
     return table
+
+
+def arm_lines(summary: RunSummary) -> list[str]:
+    """Return a line for each arm beside base and tuned: what it reached, or why it was left out."""
+    if summary.standings is None:
+        return []
+    lines = []
+    for report in summary.standings.reports[2:]:
+        found = {one.against: one for one in summary.standings.contrasts if one.arm == report.arm}
+        against = (f"{points(one.difference)} against {name}" for name, one in found.items())
+        reached = interval(report.metrics.get(HEADLINE))
+        lines.append(f"{report.arm}: {HEADLINE.replace('_', ' ')} {reached}; {'; '.join(against)}")
+    return lines + [f"{one.arm}: {one.skipped}" for one in summary.standings.skipped]
 
 
 def _facts(summary: RunSummary) -> Table:

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from tasks.core.config import EvaluationConfig
 from tasks.core.conversation import Message
 from tasks.core.dataset import DatasetSplit
 from tasks.core.evaluation import Comparison, DecisionSet, Difference, Metric
@@ -72,7 +73,7 @@ class RunSummary(Record):
     curve: tuple[TrainingMetric, ...]
     comparison: Comparison
     standings: Standings | None = None
-    wanted_difference: float = 0.05
+    evaluation: EvaluationConfig = EvaluationConfig()
     stories: tuple[Story, ...]
     stages: tuple[Stage, ...]
     cost: Cost

@@ -240,7 +240,7 @@ async def test_an_evaluation_killed_midway_pays_only_for_what_is_new(decisions: 
     with FakeProvider(perfect) as provider:
         async with AsyncOpenAI(base_url=provider.base_url, api_key="k") as client:
             await interrupted(client)
-            answers = tmp_path / "base.answers.jsonl"
+            answers = tmp_path / "answers.jsonl"
             with answers.open("ab") as file:
                 file.write(b'{"key": "torn')
             kept = answers.read_bytes().count(b"\n")
@@ -312,8 +312,8 @@ def test_a_sidecar_that_is_short_or_broken_is_refused(decisions: DecisionSet) ->
 
 
 async def test_a_broken_line_among_the_answers_is_named(decisions: DecisionSet, tmp_path: Path) -> None:
-    (tmp_path / "base.answers.jsonl").write_text('{"key": "a"}\n', encoding="utf-8")
-    with pytest.raises(DataError, match=r"base\.answers\.jsonl, line 1 is not a kept answer; delete the file"):
+    (tmp_path / "answers.jsonl").write_text('{"key": "a"}\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"answers\.jsonl, line 1 is not a kept answer; delete the file"):
         await evaluated(perfect, decisions, tmp_path)
 
 
