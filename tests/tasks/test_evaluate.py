@@ -14,6 +14,7 @@ from tasks import evaluate
 from tasks.core.config import EvaluationConfig
 from tasks.core.errors import DataError, EvaluationError, ProviderError, ProviderUnavailableError
 from tasks.core.evaluation import DecisionSet, EvalReport
+from tasks.prompts import short
 from tests.decisions import gold_call, write_decisions
 from tests.fake_provider import FakeProvider, Reply, call, fault, garbage, reset, say
 
@@ -250,6 +251,32 @@ async def test_an_evaluation_killed_midway_pays_only_for_what_is_new(decisions: 
             assert len(provider.requests) - before == 18 - kept
     assert report.metrics["decision_accuracy"].value == 1.0
     assert all(json.loads(line) for line in answers.read_bytes().splitlines())
+
+
+def counting(request: dict[str, Any]) -> Reply:
+    """Answer like a model that reads the whole prompt: its provider counts what it read."""
+    usage = {"prompt_tokens": len(json.dumps(request["messages"])), "completion_tokens": 1}
+    message = {"role": "assistant", "content": "Hello"}
+    choices = [{"index": 0, "finish_reason": "stop", "message": message}]
+    return Reply(body=json.dumps({"choices": choices, "usage": usage}).encode())
+
+
+@pytest.mark.parametrize(("script", "reads"), [(perfect, False), (counting, True), (lambda _: fault(400, "bad"), True)])
+async def test_a_prompt_that_does_not_reach_the_model_is_told_by_two_questions(
+    script: Script, reads: bool, decisions: DecisionSet, tmp_path: Path
+) -> None:
+    with FakeProvider(script) as provider:
+        async with AsyncOpenAI(base_url=provider.base_url, api_key="k") as client:
+            prompt = short("Be brief.")
+            assert await evaluate.reads_prompt(client, "m", decisions, CONFIG, tmp_path, prompt) is reads
+            assert len(provider.requests) == 2
+            assert {request["messages"][0]["content"] for request in provider.requests} == {
+                "Help the customers of the shop.",
+                "Be brief.",
+            }
+            if script is counting:
+                await evaluate.evaluate_model(client, "m", "short", decisions, CONFIG, tmp_path, prompt=prompt)
+                assert len(provider.requests) == 1 + decisions.items
 
 
 async def test_items_that_failed_are_asked_again(decisions: DecisionSet, tmp_path: Path) -> None:
