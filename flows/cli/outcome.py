@@ -17,9 +17,9 @@ def show(console: Console, summary: RunSummary) -> None:
     judged = verdict(summary.comparison)
     console.print()
     console.print(Group(_metrics(summary), Text(), _facts(summary)), width=min(WIDTH, console.width))
+    console.print(Text(judged.sentence, style="bold green" if judged.better else "bold red"), soft_wrap=True)
     for line in arm_lines(summary):
         console.print(line, markup=False, soft_wrap=True)
-    console.print(Text(judged.sentence, style="bold green" if judged.better else "bold red"), soft_wrap=True)
     for label, address in addresses(summary).items():
         console.print(f"{label:8} {address}", markup=False, soft_wrap=True)
 

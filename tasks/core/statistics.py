@@ -201,23 +201,6 @@ def items_needed(items: int, detectable: float, wanted: float) -> int:
     return math.ceil(items * (detectable / wanted) ** 2)
 
 
-def paired_items_needed(
-    difference: float, discordant: float, *, confidence: float, power: float, design_effect: float = 1.0
-) -> int:
-    """Return how many items a paired comparison needs, before anything was measured (Connor 1987).
-
-    Args:
-        difference: The true difference of the two shares that is to be detected.
-        discordant: The share of items that just one of the two models gets right; at least `difference`.
-        confidence: Such as 0.95.
-        power: The chance of detecting it, such as 0.8.
-        design_effect: How many clustered items say as much as one independent item.
-    """
-    alpha, beta_ = float(norm.ppf((1 + confidence) / 2)), float(norm.ppf(power))
-    root = alpha * math.sqrt(discordant) + beta_ * math.sqrt(discordant - difference**2)
-    return math.ceil(design_effect * (root / difference) ** 2)
-
-
 def _resampled_shares(hits: Floats, trials: Floats, samples: int, seed: int) -> Floats:
     """Return the shares of each resample, of shape (samples, shares); NaN where a resample holds no trial."""
     shares = np.empty((samples, hits.shape[1]))
