@@ -8,7 +8,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from flows.retrain import retrain
 from tasks.clients import mlflow_client
-from tasks.core.config import Profile
+from tasks.core.config import Profile, load_profile
 from tasks.core.errors import TrainingFailedError
 from tasks.core.run import verdict
 from tests.fake_finetuning import FakeFinetuning
@@ -21,6 +21,8 @@ CHAT = "POST /chat/completions"
 def test_a_run_makes_a_better_model_and_can_be_walked_back_to_its_data(
     profile: Profile, provider: FakeFinetuning
 ) -> None:
+    arms = load_profile("local").evaluation.arms
+    profile = profile.model_copy(update={"evaluation": profile.evaluation.model_copy(update={"arms": arms})})
     summary = retrain(profile)
     assert verdict(summary.comparison).better
     assert summary.comparison.tuned.metrics["next_tool_call_accuracy"].value == 1.0
