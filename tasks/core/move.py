@@ -25,6 +25,10 @@ _REFUSE = re.compile(
     r"|not (possible|able|allowed)|do not find|not in your account)\b",
     re.IGNORECASE,
 )
+_REQUEST = re.compile(
+    r"\bplease (give|tell|provide|share|send|name|state|let me know)\b|\bi('ll| will)? need (you|your|to know)\b",
+    re.IGNORECASE,
+)
 _HAND_OVER = re.compile(
     r"\b(human|colleague|person|specialist)\b.*\b(now|take|help|assist|you)\b"
     r"|\b(hand|transferr?|connect|pass)(ed|ing)?\b.*\b(human|colleague|agent)\b",
@@ -35,8 +39,8 @@ _HAND_OVER = re.compile(
 def act_of(text: str) -> Act:
     """Return what an agent's words do, by their wording alone.
 
-    The order decides: a yes that is asked for before anything else, then a refusal, a hand-over, any other question;
-    an offer of more help is no question.
+    The order decides: a yes that is asked for before anything else, then a refusal, a hand-over, any other question or
+    request; an offer of more help is no question.
     """
     said = _OFFER.sub("", text)
     if "?" in said and _CONFIRM.search(said):
@@ -45,7 +49,7 @@ def act_of(text: str) -> Act:
         return "refuse"
     if _HAND_OVER.search(said):
         return "hand over"
-    return "ask" if "?" in said else "tell"
+    return "ask" if "?" in said or _REQUEST.search(said) else "tell"
 
 
 def move_of(item: dict[str, Any], writes: Collection[str]) -> Move:

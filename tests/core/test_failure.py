@@ -4,7 +4,7 @@ import json
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.core.conversation import ToolCall
@@ -76,6 +76,7 @@ calls = st.lists(st.tuples(names, arguments), max_size=3)
 expected = st.lists(st.sampled_from([A, B, LIMIT, WRITE]), max_size=2)
 
 
+@settings(deadline=None)
 @given(expected, calls, st.text(max_size=3), st.booleans())
 def test_whatever_a_model_does_has_one_kind_and_always_the_same(
     right: list[tuple[str, Any]], made: list[tuple[str, Any]], text: str, invented: bool

@@ -31,6 +31,8 @@ def test_every_phrase_of_the_expert_is_told_for_what_it_is(name: str) -> None:
     ("text", "act"),
     [
         ("Could you please give me your email?", "ask"),
+        ("Please tell me the order that you mean.", "ask"),
+        ("Please note that the refund takes five days.", "tell"),
         ("I'm sorry to hear that! Which item would you like to return?", "ask"),
         ("I will cancel order #W1 as no longer needed. Shall I proceed?", "confirm"),
         ("Please reply with yes to go on. Is everything correct?", "confirm"),
