@@ -9,6 +9,7 @@ from tasks.core.config import Profile
 from tasks.core.evaluation import EvalReport
 from tasks.core.record import Record
 from tasks.core.run import Story, TrackedRun
+from tasks.core.standings import ArmOutcome
 
 
 class Evaluation(Record):
@@ -35,3 +36,13 @@ def evaluate_model(
     story = stages.replaying(profile, arm, model_id)
     recording.arm_recorded(profile, tracked, report, story)
     return Evaluation(report=report, story=story)
+
+
+@flow(name="evaluate-arms", flow_run_name="evaluate the other arms of {profile.name}")
+def evaluate_arms(profile: Profile, tuned_id: str, dataset: Dataset, tracked: TrackedRun) -> list[ArmOutcome]:
+    """Measure what the profile wants beside base and tuned, such as the base with examples, or a teacher."""
+    outcomes = [stages.other_arm(profile, arm, tuned_id, dataset) for arm in profile.evaluation.arms]
+    for outcome in outcomes:
+        if outcome.report:
+            recording.arm_recorded(profile, tracked, outcome.report)
+    return outcomes

@@ -15,6 +15,7 @@ from tasks.core.config import Profile
 from tasks.core.evaluation import EvalReport
 from tasks.core.run import PrefectRun, RunSummary, Story, TrackedRun, verdict
 from tasks.core.training import TrainingJob, TrainingMetric
+from tasks.evaluate import ANSWERS
 from tasks.progress import stage
 from tasks.stages import stage_task
 
@@ -89,13 +90,14 @@ def results_recorded(profile: Profile, tracked: TrackedRun, job: TrainingJob) ->
 
 
 @stage_task("tracking", "record the arm {measured.arm}", timeout_seconds=900)
-def arm_recorded(profile: Profile, tracked: TrackedRun, measured: EvalReport, story: Story) -> None:
+def arm_recorded(profile: Profile, tracked: TrackedRun, measured: EvalReport, story: Story | None = None) -> None:
     """Record an arm's metrics, scores, answers and transcript as a child run."""
     scores = Path(measured.scores_path)
-    files = [scores, scores.with_name(f"{measured.arm}.report.json"), scores.with_name(f"{measured.arm}.answers.jsonl")]
-    transcript = report.write_transcript(story, workspace(profile).run_folder(tracked.run_id))
+    files = [scores, scores.with_name(f"{measured.arm}.report.json"), scores.with_name(ANSWERS)]
+    if story is not None:
+        files.append(report.write_transcript(story, workspace(profile).run_folder(tracked.run_id)))
     with stage("tracking"):
-        track.arm(profile.tracking, tracked, measured, [*files, transcript])
+        track.arm(profile.tracking, tracked, measured, files)
 
 
 def training_curve(profile: Profile, tracked: TrackedRun) -> tuple[TrainingMetric, ...]:
@@ -115,6 +117,8 @@ def outcome_recorded(profile: Profile, summary: RunSummary) -> RunSummary:
         folder = workspace(profile).run_folder(tracked.run_id)
         written = report.write_report(summary, folder)
         track.comparison(tracking, tracked, summary.comparison)
+        if summary.standings:
+            track.standings(tracking, tracked, summary.standings)
         track.model(tracking, tracked, summary.job, summary.comparison.tuned)
         track.outcome(tracking, tracked, summary, verdict(summary.comparison).sentence)
         track.files(tracking, tracked, [written.html, written.markdown, written.summary], "report")

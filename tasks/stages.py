@@ -19,11 +19,12 @@ from tasks import evaluate, measure, track_steps, train, upload, wait
 from tasks.artifacts import Dataset, workspace
 from tasks.cancellation import cancellation_of
 from tasks.clients import openai_client
-from tasks.core.config import Profile
+from tasks.core.config import ArmConfig, Profile
 from tasks.core.dataset import UploadedFile
 from tasks.core.errors import ProviderUnavailableError, ServiceError
 from tasks.core.evaluation import Comparison, DecisionSet, EvalReport
 from tasks.core.run import Story, TrackedRun
+from tasks.core.standings import ArmOutcome, Standings
 from tasks.core.training import TrainingJob, finished_model_id
 from tasks.progress import stage
 
@@ -122,6 +123,22 @@ def _training_note(now: wait.Progress) -> str:
 def evaluation(profile: Profile, arm: str, model_id: str, decisions: DecisionSet) -> EvalReport:
     """Ask a model every held-out decision and score its answers."""
     return measure.report(profile, arm, model_id, decisions)
+
+
+@stage_task("evaluation", "ask {arm.name} every decision")
+def other_arm(profile: Profile, arm: ArmConfig, tuned_id: str, dataset: Dataset) -> ArmOutcome:
+    """Measure an arm beside base and tuned, where it applies."""
+    return measure.other_arm(profile, arm, tuned_id, dataset)
+
+
+@stage_task("comparison", "rank all arms")
+def ranking(
+    profile: Profile, base: EvalReport, tuned: EvalReport, others: list[ArmOutcome], decisions: DecisionSet
+) -> Standings:
+    """Put all arms side by side, with their differences corrected for being several."""
+    measured = [base, tuned, *(other.report for other in others if other.report)]
+    skipped = [other for other in others if not other.report]
+    return evaluate.rank(measured, skipped, decisions, profile.evaluation)
 
 
 @stage_task("comparison", "compare {tuned.model_id} with {base.model_id}")

@@ -11,7 +11,9 @@ from tasks import mlflow_store
 from tasks.core.config import Profile, TrackingConfig
 from tasks.core.dataset import DatasetFile, DatasetSplit
 from tasks.core.evaluation import Comparison, DecisionSet, EvalReport
+from tasks.core.outcomes import failures
 from tasks.core.run import PrefectRun, RunSummary, TrackedRun
+from tasks.core.standings import Standings
 from tasks.core.training import TrainingJob
 
 if TYPE_CHECKING:
@@ -170,6 +172,9 @@ def _metrics_of(report: EvalReport) -> dict[str, float]:
     values: dict[str, float] = {}
     for name, metric in report.metrics.items():
         values |= {name: metric.value, f"{name}_low": metric.low, f"{name}_high": metric.high, f"{name}_n": metric.n}
+        if metric.worst is not None and metric.best is not None:
+            values |= {f"{name}_worst": metric.worst, f"{name}_best": metric.best}
+    values |= {f"failures_{kind}": count for kind, count in failures(report).items()}
     return values | {
         "errored": report.errored,
         "latency_p50_s": report.latency_p50_s,
@@ -193,6 +198,18 @@ def comparison(tracking: TrackingConfig, run: TrackedRun, compared: Comparison) 
     with mlflow_store.connected(tracking, "record the comparison") as client:
         mlflow_store.log_metrics(client, run.run_id, values)
         client.log_dict(run.run_id, compared.model_dump(mode="json"), "evaluation/comparison.json")
+
+
+def standings(tracking: TrackingConfig, run: TrackedRun, ranked: Standings) -> None:
+    """Record all arms side by side in the parent run, and why an arm was left out.
+
+    Raises:
+        ServiceError: MLflow does not answer.
+    """
+    with mlflow_store.connected(tracking, "record the standings") as client:
+        client.log_dict(run.run_id, ranked.model_dump(mode="json"), "evaluation/standings.json")
+        skipped = {f"zava.arm_skipped.{one.arm}": one.skipped for one in ranked.skipped}
+        mlflow_store.set_tags(client, run.run_id, skipped)
 
 
 def model(tracking: TrackingConfig, run: TrackedRun, trained: TrainingJob, report: EvalReport) -> str:

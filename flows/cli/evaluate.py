@@ -35,6 +35,8 @@ def evaluate(
 ) -> None:
     """Ask a model every held-out decision of the profile's dataset; answers on disk are not asked again.
 
+    Ctrl-C shows what was answered so far and ends with 130.
+
     Example: `zava evaluate --model zava-base --json`
     """
     from flows.cli.progress import StageLines
@@ -45,11 +47,20 @@ def evaluate(
     model_id = model or last_model(config) or config.training.base_model
     with StageLines(err) as lines, listening(lines):
         dataset = measure.dataset(config, measure.conversations(config))
-        report = measure.report(config, "model", model_id, dataset.decisions)
+        try:
+            report = measure.report(config, "model", model_id, dataset.decisions)
+        except KeyboardInterrupt:
+            stopped = measure.partial_report(config, "model", model_id, dataset.decisions)
+            if stopped is None:
+                raise
+            report = stopped
     if as_json:
         print_json(report.model_dump(mode="json"))
     else:
         out.print(_table(report))
+    if report.unasked:
+        err.print(f"stopped: {report.unasked:,} decisions are unasked; the same command goes on from here")
+        raise typer.Exit(ExitCode.INTERRUPTED)
 
 
 def _table(report: "EvalReport") -> Table:

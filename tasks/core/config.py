@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from tasks.core.errors import ConfigError
 from tasks.core.record import Record
@@ -71,6 +71,16 @@ class TrainingConfig(Record):
     stall_minutes: float = Field(10.0, gt=0, description="A running job silent for this long is reported as stalled.")
 
 
+class ArmConfig(Record):
+    """A model or a way of asking that is measured beside base and tuned, on the same decisions."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
+    model: str = Field("base", description="'base' or 'tuned' of the run, or the id of another model.")
+    prompt: Literal["policy", "short"] = Field("policy", description="The recorded system prompt, or short_prompt.")
+    examples: int = Field(0, ge=0, le=20, description="Similar moves of the training rows to show in the prompt.")
+    provider: ProviderConfig | None = Field(None, description="Where the model is served, if not where base is.")
+
+
 class EvaluationConfig(Record):
     """How decisions are asked and how sure the answer must be."""
 
@@ -80,6 +90,25 @@ class EvaluationConfig(Record):
     seed: int = Field(7, description="Of the answers, where the provider honours it, and of the resamples.")
     bootstrap_samples: Positive = Field(2000, description="Resamples, clustered by conversation.")
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    wanted_difference: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.05, description="The smallest difference worth telling; the report says how many decisions would tell it."
+    )
+    arms: tuple[ArmConfig, ...] = Field(
+        (), description="Measured beside base and tuned; each costs a whole evaluation."
+    )
+    short_prompt: str = Field(
+        "You are the customer service agent of a shop. Serve the customer with the tools that you have.",
+        description="System prompt of the arms that do without the policy.",
+    )
+    power: Annotated[float, Field(gt=0.5, lt=1)] = Field(0.8, description="Chance of telling such a difference.")
+
+    @field_validator("arms")
+    @classmethod
+    def _check_names(cls, arms: tuple[ArmConfig, ...]) -> tuple[ArmConfig, ...]:
+        names = ["base", "tuned", *(arm.name for arm in arms)]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two arms are named {twice[0]!r}; base and tuned are there already")
+        return arms
 
 
 class TrackingConfig(Record):

@@ -1,10 +1,13 @@
 """The command line: help at once, errors in one line, exit codes that mean something."""
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -156,6 +159,36 @@ def test_a_model_that_does_not_exist_is_named(tmp_path: Path) -> None:
         )
     assert code == 1
     assert "Cannot use model 'nobody'" in err
+
+
+@pytest.mark.slow
+def test_ctrl_c_shows_what_was_answered_and_the_same_command_goes_on_from_there(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def interrupted(request: dict[str, Any]) -> dict[str, Any]:
+        asked.append(request["model"])
+        if len(asked) == 12:
+            os.kill(os.getpid(), signal.SIGINT)
+        return {"role": "assistant", "content": "Hello"}
+
+    with FakeFinetuning(models={"base"}, chat=interrupted) as provider:
+        small = {f"synthesis__{split}_conversations": 3 for split in ("train", "valid", "heldout")}
+        given = [
+            "evaluate",
+            "--model",
+            "base",
+            "--json",
+            *settings(tmp_path, provider__base_url=provider.base_url, **small),
+        ]
+        code, out, err = zava(*given)
+        assert code == 130
+        partial = json.loads(out)
+        assert partial["unasked"] > 0
+        assert f"stopped: {partial['unasked']} decisions are unasked" in err
+        code, out, _ = zava(*given)
+        assert (code, json.loads(out)["unasked"]) == (0, 0)
+        decisions = json.loads(out)["metrics"]["decision_accuracy"]["n"]
+        assert len(asked) <= decisions + 4  # those in flight when it was stopped are asked again
 
 
 def test_the_outcome_fits_eighty_columns_and_holds_the_addresses(tmp_path: Path) -> None:

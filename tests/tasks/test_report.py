@@ -48,6 +48,13 @@ def test_the_report_holds_verdict_numbers_transcripts_and_addresses(tmp_path: Pa
         "http://127.0.0.1:5000/#/experiments/1/runs/m1",
         "0.00 USD, 12.3 CPU minutes",
         "there already",
+        "+60.0 points, 55.0 to 65.0, p = 0.0015",
+        "does not apply: no &lt;system&gt; prompt",
+        "A true difference of 6.1 % or more",
+        "it would take 387 decisions",
+        "base, next_tool_call_accuracy: 32.0 % at best, 30.0 % at worst",
+        "<td>invented_id</td><td>which arguments</td>",
+        "user_id &#39;noah_brown_&lt;80279&gt;&#39;",
     ):
         assert text in html
     checker = Balance()
@@ -72,6 +79,17 @@ def test_the_markdown_is_one_table_row_a_metric(tmp_path: Path) -> None:
     assert text.startswith("# retrain local")
     row = "| next_tool_call_accuracy | 30.0 (25.0..34.0) | 90.0 (85.0..94.0) | +60.0 points, 55.0 to 65.0 | 260 |"
     assert row in text.splitlines()
+
+
+def test_the_points_of_all_kinds_of_failure_add_up_to_the_gain(tmp_path: Path) -> None:
+    text = report.write_report(runs.a_summary(tmp_path), tmp_path).markdown.read_text()
+    rows = re.findall(r"^\| (\w+) \| (\d+) \| (\d+) \| ([-+.\d]+) \|$", text, re.MULTILINE)
+    assert rows == [("no_answer", "10", "10", "+0.0"), ("invented_id", "182", "26", "+33.9")]
+    assert "| base-examples | does not apply: no <system> prompt | | |" in text
+
+
+def test_the_report_of_an_older_run_has_no_arms(tmp_path: Path) -> None:
+    assert "All arms" not in html_of(runs.a_summary(tmp_path, standings=None), tmp_path)
 
 
 def test_the_summary_is_read_back_whole(tmp_path: Path) -> None:
