@@ -1,10 +1,12 @@
 """`zava evaluate` and `zava compare`: models on the fixed set of held-out decisions."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
+from flows.cli import exchange
 from flows.cli.common import (
     ExitCode,
     JsonOption,
@@ -23,6 +25,14 @@ if TYPE_CHECKING:
 ModelOption = Annotated[
     str | None, typer.Option("--model", "-m", help="A model id; default: the last tuned one, else the base.")
 ]
+ExportOption = Annotated[
+    Path | None,
+    typer.Option("--export", metavar="FOLDER", help="Write the set and the requests for the Evals API; asks nothing."),
+]
+ImportOption = Annotated[
+    Path | None,
+    typer.Option("--import", metavar="FILE", help="Compare the output items of a run at the Evals API with ours."),
+]
 FirstArgument = Annotated[str, typer.Argument(metavar="FIRST", help="The model to compare with, such as the base.")]
 SecondArgument = Annotated[str, typer.Argument(metavar="SECOND", help="The model in question, such as the tuned one.")]
 
@@ -32,6 +42,8 @@ def evaluate(
     profile: ProfileOption = "local",
     overrides: SetOption = None,
     as_json: JsonOption = False,
+    export: ExportOption = None,
+    results: ImportOption = None,
 ) -> None:
     """Ask a model every held-out decision of the profile's dataset; answers on disk are not asked again.
 
@@ -45,8 +57,13 @@ def evaluate(
     model_id = model or last_model(config) or config.training.base_model
     with StageLines(err) as lines, listening(lines):
         dataset = measure.dataset(config, measure.conversations(config))
+        if export is not None:
+            exchange.export(config, model_id, dataset.decisions, export)
+            return
         report = measure.report(config, "model", model_id, dataset.decisions)
-    if as_json:
+    if results is not None:
+        exchange.compare(dataset.decisions, report, results, as_json=as_json)
+    elif as_json:
         print_json(report.model_dump(mode="json"))
     else:
         out.print(_table(report))

@@ -158,6 +158,21 @@ def test_a_model_that_does_not_exist_is_named(tmp_path: Path) -> None:
     assert "Cannot use model 'nobody'" in err
 
 
+def test_a_set_is_exported_for_the_evals_api_without_asking_a_model(tmp_path: Path) -> None:
+    small = {
+        "synthesis__train_conversations": 2,
+        "synthesis__valid_conversations": 2,
+        "synthesis__heldout_conversations": 2,
+        "provider__base_url": "http://127.0.0.1:9/v1",
+    }
+    folder = tmp_path / "export"
+    code, out, _ = zava("evaluate", "--model", "gpt", "--export", str(folder), *settings(tmp_path, **small))
+    assert code == 0
+    assert json.loads((folder / "run.json").read_text())["data_source"]["model"] == "gpt"
+    assert "def grade(" in json.loads((folder / "eval.json").read_text())["testing_criteria"][0]["source"]
+    assert str(folder / "items.jsonl") in out
+
+
 def test_the_outcome_fits_eighty_columns_and_holds_the_addresses(tmp_path: Path) -> None:
     console = Console(width=200, record=True, file=None, quiet=False)
     with console.capture() as capture:
