@@ -41,4 +41,5 @@ def retrain(profile: Profile) -> RunSummary:
         compared = stages.comparison(profile, base.report, tuned.report, dataset.decisions)
         log.info(verdict(compared).sentence)
         summary = books.summary(dataset, job, compared, (base.story, tuned.story), tracked)
+        summary = summary.model_copy(update={"families": (base.family, tuned.family)})
         return recording.outcome_recorded(profile, summary)

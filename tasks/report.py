@@ -21,6 +21,7 @@ from tasks.core.run import (
     points,
     verdict,
 )
+from tasks.family_table import FamilyTable
 from tasks.files import write_atomically
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -85,6 +86,7 @@ def _facts(summary: RunSummary) -> dict[str, Any]:
         "lower_is_better": LOWER_IS_BETTER,
         "slices": _slices(summary),
         "stories": [(story, _turns(story.messages)) for story in summary.stories],
+        "family": FamilyTable.of(summary.families),
         "loss": _loss(summary),
         "accuracy": _accuracy(summary),
         "cost": cost_text(summary.cost),

@@ -33,6 +33,7 @@ def a_profile(base_url: str, folder: Path) -> Profile:
             "synthesis.heldout_conversations=4",
             "synthesis.max_requests=1",
             "evaluation.bootstrap_samples=200",
+            "replay.seeds=0",
         ),
     )
     client = mlflow_client(profile.tracking)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from flows.cli import exchange
+from flows.cli import episodes, exchange
 from flows.cli.common import (
     ExitCode,
     JsonOption,
@@ -33,6 +33,17 @@ ImportOption = Annotated[
     Path | None,
     typer.Option("--import", metavar="FILE", help="Compare the output items of a run at the Evals API with ours."),
 ]
+EpisodesOption = Annotated[
+    Path | None,
+    typer.Option("--episodes", metavar="FILE", help="Play whole conversations: tau-bench retail tasks, or 'heldout'."),
+]
+SnapshotOption = Annotated[
+    Path | None, typer.Option("--snapshot", metavar="FILE", help="The shop of the episodes; default: the profile's.")
+]
+CustomerOption = Annotated[
+    str | None, typer.Option("--customer", metavar="MODEL", help="Who plays the customers; default: a script.")
+]
+TrialsOption = Annotated[int, typer.Option("--trials", min=1, help="How often each episode is played, for pass^k.")]
 FirstArgument = Annotated[str, typer.Argument(metavar="FIRST", help="The model to compare with, such as the base.")]
 SecondArgument = Annotated[str, typer.Argument(metavar="SECOND", help="The model in question, such as the tuned one.")]
 
@@ -44,8 +55,14 @@ def evaluate(
     as_json: JsonOption = False,
     export: ExportOption = None,
     results: ImportOption = None,
+    tasks_file: EpisodesOption = None,
+    snapshot: SnapshotOption = None,
+    customer: CustomerOption = None,
+    trials: TrialsOption = 1,
 ) -> None:
     """Ask a model every held-out decision of the profile's dataset; answers on disk are not asked again.
+
+    With `--episodes` it plays whole conversations instead.
 
     Example: `zava evaluate --model zava-base --json`
     """
@@ -55,6 +72,9 @@ def evaluate(
 
     config = read_profile(profile, overrides)
     model_id = model or last_model(config) or config.training.base_model
+    if tasks_file is not None:
+        episodes.play(config, model_id, episodes.Wanted(tasks_file, snapshot, customer, trials), as_json=as_json)
+        return
     with StageLines(err) as lines, listening(lines):
         dataset = measure.dataset(config, measure.conversations(config))
         if export is not None:

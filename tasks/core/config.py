@@ -82,6 +82,13 @@ class EvaluationConfig(Record):
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
 
 
+class ReplayConfig(Record):
+    """The replay family: stories like Noah Brown's that base and tuned are held against."""
+
+    folder: Path = Field(Path("configs/replay"), description="Of the frozen members, JSON lines; `zava replay add`.")
+    seeds: int = Field(1, ge=0, description="Stories of each kind that a run plays; the pack holds five. 0: none.")
+
+
 class TrackingConfig(Record):
     """Where runs are recorded."""
 
@@ -113,6 +120,7 @@ class Profile(Record):
     provider: ProviderConfig
     training: TrainingConfig
     evaluation: EvaluationConfig = EvaluationConfig()
+    replay: ReplayConfig = ReplayConfig()
     tracking: TrackingConfig = TrackingConfig()
     services: ServicesConfig = ServicesConfig()
 

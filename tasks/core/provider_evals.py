@@ -100,7 +100,8 @@ def read_result(wire: Mapping[str, Any]) -> ProviderResult:
     item = held.get("item", held) if isinstance(held, dict) else None
     if not isinstance(item, dict):
         raise ValueError("datasource_item is missing")
-    sample = wire.get("sample") if isinstance(wire.get("sample"), dict) else {}
+    sampled = wire.get("sample")
+    sample = sampled if isinstance(sampled, dict) else {}
     results = [
         r for r in wire.get("results") or () if isinstance(r, dict) and str(r.get("name", "")).startswith(GRADER)
     ]

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from tasks.core.conversation import Message
 from tasks.core.dataset import DatasetSplit
 from tasks.core.evaluation import Comparison, DecisionSet, Difference, Metric
+from tasks.core.family import FamilyReport
 from tasks.core.metrics import MEASURES
 from tasks.core.record import Record
 from tasks.core.training import TrainingJob, TrainingMetric
@@ -73,6 +74,7 @@ class RunSummary(Record):
     curve: tuple[TrainingMetric, ...]
     comparison: Comparison
     stories: tuple[Story, ...]
+    families: tuple[FamilyReport, ...] = ()
     stages: tuple[Stage, ...]
     cost: Cost
     prefect: PrefectRun
