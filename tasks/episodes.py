@@ -12,7 +12,7 @@ from openai import AsyncOpenAI
 from pydantic import ValidationError
 
 from tasks.conversing import Agent, Conversed, Customer, Scripted, converse
-from tasks.core.conduct import broken_rules
+from tasks.core.conduct import HAND_OVER, WRITES, broken_rules
 from tasks.core.config import EvaluationConfig
 from tasks.core.conversation import Message
 from tasks.core.customer import ScriptedCustomer
@@ -28,7 +28,6 @@ from tasks.core.episodes import (
 from tasks.core.errors import DataError, EvaluationError, ProviderError
 from tasks.core.hearing import HearingCustomer, brief_of
 from tasks.core.phrases import PhraseBook
-from tasks.core.policy import RETAIL
 from tasks.core.record import sha256_of
 from tasks.customer_model import ModelCustomer, RecitingCustomer
 from tasks.endstate import state_faults, wanted_state
@@ -151,12 +150,11 @@ async def play_one(
         sandbox = shop.reset()
         agent = Agent(client, model, await shop.tools(), config)
         came = await converse(agent, shop, customer, messages, MOST_CUSTOMER_TURNS)
-    wanted, refused = await wanted_state(stage.shop, [call for call in task.goal if call.name != RETAIL.hand_over])
-    customer_id = task.scenario.customer_id if task.scenario else None
-    breaches = broken_rules(messages, came.calls, customer_id)
+    wanted, refused = await wanted_state(stage.shop, [call for call in task.goal if call.name != HAND_OVER])
+    breaches = broken_rules(messages, came.calls)
     reasons = (*state_faults(wanted, sandbox), *_end_faults(task, came, messages))
     # A call of the goal that only reads may be refused: published tasks hold some that look in vain first.
-    wrong = tuple(str(refusal) for refusal in refused if refusal.call.name in RETAIL.writes)
+    wrong = tuple(str(refusal) for refusal in refused if refusal.call.name in WRITES)
     success = not (reasons or breaches or wrong)
     return EpisodeResult(
         task_id=task.id,
@@ -205,7 +203,7 @@ def _customer(
 
 
 def _end_faults(task: EpisodeTask, came: Conversed, messages: Sequence[Message]) -> tuple[str, ...]:
-    handed_over = any(played.call.name == RETAIL.hand_over and not played.is_error for played in came.calls)
+    handed_over = any(played.call.name == HAND_OVER and not played.is_error for played in came.calls)
     faults = {
         "handed over to a human": task.hands_over is False and handed_over,
         "not handed over to a human": task.hands_over is True and not handed_over,

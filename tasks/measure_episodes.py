@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tasks import train
-from tasks.artifacts import workspace
+from tasks.artifacts import code_sha256, workspace
 from tasks.clients import async_openai_client, openai_client
 from tasks.core.config import Profile
 from tasks.core.drawing import draw_scenarios
@@ -19,6 +19,17 @@ from tasks.world import open_shop, shop_view
 from zava_mcp import policy
 from zava_mcp.store import RetailStore
 
+# The code that decides how a customer speaks and how an episode is judged.
+_JUDGING = (
+    "conversing.py",
+    "customer_model.py",
+    "endstate.py",
+    "episode.py",
+    "episodes.py",
+    "core/conduct.py",
+    "core/customer.py",
+    "core/hearing.py",
+)
 # In place of a file: the scenarios of the profile's held-out conversations.
 HELDOUT = Path("heldout")
 
@@ -54,7 +65,7 @@ def _folder(profile: Profile, where: Stage, model: list[str]) -> Path:
     """Return the folder of the trials by all that shapes one, the tasks apart: each has a file of its own."""
     sampling = [profile.evaluation.max_completion_tokens, profile.evaluation.seed, profile.evaluation.timeout_s]
     made_of = [model, profile.provider.base_url, where.customer_model, where.shop.digest(), where.system_prompt]
-    return workspace(profile).root / "episodes" / sha256_of([*made_of, sampling])[:16]
+    return workspace(profile).root / "episodes" / sha256_of([*made_of, sampling, code_sha256(_JUDGING)])[:16]
 
 
 async def _play(

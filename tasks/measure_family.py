@@ -1,15 +1,13 @@
 """The replay family of a profile, played with a model; what is on disk is not played again."""
 
 import asyncio
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import ValidationError
 
-import tasks
 from tasks import train
-from tasks.artifacts import workspace
+from tasks.artifacts import code_sha256, workspace
 from tasks.clients import async_openai_client, openai_client
 from tasks.core.config import Profile
 from tasks.core.family import FamilyReport
@@ -30,8 +28,10 @@ def family(profile: Profile, arm: str, model_id: str) -> FamilyReport:
         DataError: The pack is broken.
         ProviderError: The provider is not there, or refuses the model.
     """
+    pack = read_pack(profile.replay)
+    if not pack.members:
+        return FamilyReport(arm=arm, model_id=model_id, pack_sha256=pack.sha256, results=(), seconds=0.0)
     with stage(f"replay family of {arm}") as progress:
-        pack = read_pack(profile.replay)
         with openai_client(profile.provider) as client:
             version = train.version_of(client, model_id)
         path = family_path(profile, pack, model_id, version)
@@ -46,7 +46,15 @@ def family(profile: Profile, arm: str, model_id: str) -> FamilyReport:
 def family_path(profile: Profile, pack: Pack, model_id: str, version: str) -> Path:
     """Return the file of what a model made of a pack, by all that decides it."""
     sampling = [profile.evaluation.max_completion_tokens, profile.evaluation.seed, profile.evaluation.timeout_s]
-    made_of = [pack.sha256, profile.provider.base_url, model_id, version, sampling, policy.text(), _code_sha256()]
+    made_of = [
+        pack.sha256,
+        profile.provider.base_url,
+        model_id,
+        version,
+        sampling,
+        policy.text(),
+        code_sha256(_JUDGING),
+    ]
     return workspace(profile).root / "replays" / f"{sha256_of(made_of)[:16]}.json"
 
 
@@ -63,10 +71,3 @@ def _read(path: Path) -> FamilyReport | None:
         return FamilyReport.model_validate_json(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValidationError, UnicodeDecodeError):
         return None
-
-
-def _code_sha256() -> str:
-    digest = hashlib.sha256()
-    for name in _JUDGING:
-        digest.update((Path(tasks.__path__[0]) / name).read_bytes())
-    return digest.hexdigest()

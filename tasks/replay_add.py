@@ -65,18 +65,18 @@ def read_transcript(path: Path) -> list[Message]:
     entries = _entries(path)
     try:
         return [Message.from_openai(entry) for entry in entries]
-    except (KeyError, TypeError, ValidationError) as error:
+    except (KeyError, TypeError, AttributeError, ValidationError) as error:
         raise DataError(f"{path} holds an entry that is no OpenAI message: {error}") from error
 
 
-def _entries(path: Path) -> list[Any]:
+def _entries(path: Path) -> list[dict[str, Any]]:
     content = read_bytes(path)
     try:
         whole = json.loads(content)
     except ValueError:
         whole = [line for _, line in parse_json_lines(content, path)]
     entries = whole.get("messages") if isinstance(whole, dict) else whole
-    if not isinstance(entries, list):
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise DataError(f"{path} holds no list of messages.")
     return entries
 

@@ -52,8 +52,10 @@ def read_pack(config: ReplayConfig) -> Pack:
     """Return the members of a folder: of each drawn kind the first seeds, and all that were added from transcripts.
 
     Raises:
-        DataError: A file of the folder is broken, or two members have one id.
+        DataError: There is no such folder, a file of it is broken, or two members have one id.
     """
+    if config.seeds and not config.folder.is_dir():
+        raise DataError(f"There is no replay pack in {str(config.folder)!r}; replay.seeds=0 plays none.")
     members: dict[str, Member] = {}
     for path in sorted(config.folder.glob("*.jsonl")):
         for number, line in parse_json_lines(read_bytes(path), path):

@@ -111,7 +111,7 @@ async def test_a_write_without_a_yes_reaches_the_goal_and_breaks_the_policy(tmp_
 
     report, [result], _ = await run(script, [task], tmp_path)
     assert (result.reached, result.success, result.blame) == (True, False, "agent")
-    assert "changed without an explicit yes to its details" in report.broken_rules
+    assert "changed without an explicit yes" in report.broken_rules
 
 
 async def test_a_provider_that_fails_is_not_the_agents_fault_and_is_played_again(tmp_path: Path) -> None:
