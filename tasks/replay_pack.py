@@ -22,8 +22,8 @@ from zava_mcp.local import LocalShop, ToolReply
 from zava_mcp.snapshot import parse_snapshot
 from zava_mcp.store import RetailStore
 
-# Room for a detour, a second lookup and a model that asks for everything one by one.
-MOST_CUSTOMER_TURNS = 10
+# A story takes two turns of the customer; a detour, a second lookup and questions one by one make it six.
+MOST_CUSTOMER_TURNS = 7
 OUT_OF_REACH = "The shop did not answer in time. Try again."
 
 

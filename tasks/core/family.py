@@ -145,7 +145,7 @@ def family_p_value(base: FamilyReport, candidate: FamilyReport) -> float:
 
 def _row(kind: str, by_arm: Sequence[Iterable[MemberResult]]) -> FamilyRow:
     passes = [[result.passed for result in results] for results in by_arm]
-    return FamilyRow(kind, len(passes[0]), tuple(map(sum, passes)))
+    return FamilyRow(kind, len(passes[0]), tuple(sum(passed) for passed in passes))
 
 
 def _check_same_pack(reports: Sequence[FamilyReport]) -> None:

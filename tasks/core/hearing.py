@@ -10,22 +10,20 @@ from tasks.core.episodes import Brief
 from tasks.core.phrases import PhraseBook
 from tasks.core.scenario import Scenario
 
-_PATTERNS: Mapping[Question, re.Pattern[str]] = {
-    question: re.compile(pattern, re.IGNORECASE | re.DOTALL)
-    for question, pattern in (
-        ("anything_else", r"\b(any|some)thing else\b|\bfurther (help|questions?)\b|\bwhat else\b"),
-        (
-            "confirmation",
-            r"\b(yes|confirm|proceed|go ahead|shall i|should i (do|go|cancel|change)|would you like me to"
-            r"|(is|are) (this|that|these|it|all) (right|correct|ok|okay|fine))\b.*\?",
-        ),
-        ("reason", r"\b(reason|why)\b.*\?"),
-        ("refund", r"\b(refund(ed)?|money)\b.*\?"),
-        ("payment", r"\b(payment method|which (card|method)|pay (with|the difference)|price difference)\b.*\?"),
-        ("identity", r"\b(e-?mail|zip|full name|identity|verify|who (you are|am i))\b"),
-        ("request", r"\b(what|how) (can|may|could) i (do|help|assist)\b|\bhelp you with\b"),
-    )
+# In this order: a confirmation may name a refund, and a request for a refund method may name a payment.
+_WORDS: Mapping[Question, str] = {
+    "anything_else": r"\b(any|some)thing else\b|\bfurther (help|questions?)\b|\bwhat else\b",
+    "confirmation": (
+        r"\b(yes|confirm|proceed|go ahead|shall i|should i (do|go|cancel|change)|would you like me to"
+        r"|(is|are) (this|that|these|it|all) (right|correct|ok|okay|fine))\b.*\?"
+    ),
+    "reason": r"\b(reason|why)\b.*\?",
+    "refund": r"\b(refund(ed)?|money)\b.*\?",
+    "payment": r"\b(payment method|which (card|method)|pay (with|the difference)|price difference)\b.*\?",
+    "identity": r"\b(e-?mail|zip|full name|identity|verify|who (you are|am i))\b",
+    "request": r"\b(what|how) (can|may|could) i (do|help|assist)\b|\bhelp you with\b",
 }
+_PATTERNS = {question: re.compile(words, re.IGNORECASE | re.DOTALL) for question, words in _WORDS.items()}
 _STATED = re.compile(
     r"\b(cancelled|updated|changed|modified|requested|pending|processed|delivered|sorry|cannot|done)\b"
 )
@@ -76,7 +74,8 @@ def brief_of(scenario: Scenario, user: Mapping[str, Any], phrases: PhraseBook, r
     """Return a scenario as a brief: what its script would say, all at once, for a model to say it."""
     plain = scenario.model_copy(update={"opening": "identity_first", "noise_rate": 0.0})
     script = ScriptedCustomer(plain, user, phrases, rng)
-    known, wants = script.open().text, []
+    known = script.open().text
+    wants: list[str] = []
     for request in scenario.requests:
         late: list[Question] = ["reason"] if "reason" in request.late else []
         late += ["payment"] if "payment" in request.late else []

@@ -21,8 +21,10 @@ CHAT = "POST /chat/completions"
 def test_a_run_makes_a_better_model_and_can_be_walked_back_to_its_data(
     profile: Profile, provider: FakeFinetuning
 ) -> None:
+    profile = profile.model_copy(update={"replay": profile.replay.model_copy(update={"seeds": 1})})
     summary = retrain(profile)
     assert verdict(summary.comparison).better
+    assert [(family.arm, len(family.results)) for family in summary.families] == [("base", 10), ("tuned", 10)]
     assert summary.comparison.tuned.metrics["next_tool_call_accuracy"].value == 1.0
     assert [(story.arm, story.passed) for story in summary.stories] == [("base", False), ("tuned", True)]
     assert provider.count(CREATE) == 1
@@ -47,6 +49,7 @@ def test_a_run_makes_a_better_model_and_can_be_walked_back_to_its_data(
     assert any(summary.tracked.address in str(artifact.data) for artifact in artifacts)
     report = Path(summary.report_path).read_text()
     assert "The tuned model is better" in report
+    assert "The replay family" in report
 
 
 def test_a_second_run_with_the_same_profile_finds_all_its_work_done(profile: Profile, provider: FakeFinetuning) -> None:
