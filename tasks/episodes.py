@@ -45,7 +45,7 @@ class Faulty(Protocol):
     fault: str | None
 
 
-class Stage(NamedTuple):
+class Environment(NamedTuple):
     """Where episodes are played: the shop, the agent's policy, the phrases of scripted customers, and their model.
 
     Without `customer_model` customers are scripted.
@@ -85,7 +85,7 @@ async def play_episodes(
     model: str,
     tasks: Sequence[EpisodeTask],
     trials: int,
-    stage: Stage,
+    world: Environment,
     config: EvaluationConfig,
     folder: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -108,7 +108,7 @@ async def play_episodes(
         found = _read(path)
         if found is None:
             async with places:
-                found = await play_one(client, model, task, trial, stage, config)
+                found = await play_one(client, model, task, trial, world, config)
             # What the world around did is no verdict on the model: it is played again the next time.
             if found.blame != "environment":
                 write_atomically(path, found.model_dump_json().encode() + b"\n")
@@ -125,7 +125,7 @@ async def play_episodes(
     report = report_episodes(
         [results[task.id, trial] for task in tasks for trial in range(trials)],
         model_id=model,
-        customer=stage.customer_model or "scripted",
+        customer=world.customer_model or "scripted",
         tasks_sha256=sha256_of([task.digest() for task in tasks]),
         trials=trials,
         config=config,
@@ -136,7 +136,7 @@ async def play_episodes(
 
 
 async def play_one(
-    client: AsyncOpenAI, model: str, task: EpisodeTask, trial: int, stage: Stage, config: EvaluationConfig
+    client: AsyncOpenAI, model: str, task: EpisodeTask, trial: int, world: Environment, config: EvaluationConfig
 ) -> EpisodeResult:
     """Play one trial of a task on a sandbox of its own and judge it.
 
@@ -144,13 +144,13 @@ async def play_one(
         ProviderError: The provider is not there, or refuses a model.
     """
     config = config.model_copy(update={"seed": config.seed + trial})
-    messages = [Message(role="system", content=stage.system_prompt)]
-    customer, faulty = _customer(client, task, trial, stage, config)
-    async with LocalShop(stage.shop) as shop:
+    messages = [Message(role="system", content=world.system_prompt)]
+    customer, faulty = _customer(client, task, trial, world, config)
+    async with LocalShop(world.shop) as shop:
         sandbox = shop.reset()
         agent = Agent(client, model, await shop.tools(), config)
         came = await converse(agent, shop, customer, messages, MOST_CUSTOMER_TURNS)
-    wanted, refused = await wanted_state(stage.shop, [call for call in task.goal if call.name != HAND_OVER])
+    wanted, refused = await wanted_state(world.shop, [call for call in task.goal if call.name != HAND_OVER])
     breaches = broken_rules(messages, came.calls)
     reasons = (*state_faults(wanted, sandbox), *_end_faults(task, came, messages))
     # A call of the goal that only reads may be refused: published tasks hold some that look in vain first.
@@ -182,23 +182,23 @@ def blame(came: Conversed, customer_fault: str | None, *, wrong_label: bool) -> 
 
 
 def _customer(
-    client: AsyncOpenAI, task: EpisodeTask, trial: int, stage: Stage, config: EvaluationConfig
+    client: AsyncOpenAI, task: EpisodeTask, trial: int, world: Environment, config: EvaluationConfig
 ) -> tuple[Customer, Faulty]:
     brief = task.brief
     if task.scenario is not None:
-        user = stage.shop.user(task.scenario.customer_id).to_json()
+        user = world.shop.user(task.scenario.customer_id).to_json()
         # The first trial speaks as the customer of the dataset does.
         rng = random.Random(f"{task.scenario.seed}/customer{f'/{trial}' if trial else ''}")
-        if stage.customer_model is None:
-            hearing = HearingCustomer(ScriptedCustomer(task.scenario, user, stage.phrases, rng))
+        if world.customer_model is None:
+            hearing = HearingCustomer(ScriptedCustomer(task.scenario, user, world.phrases, rng))
             return Scripted(hearing), hearing
-        brief = brief_of(task.scenario, user, stage.phrases, rng)
+        brief = brief_of(task.scenario, user, world.phrases, rng)
     if brief is None:
         raise EvaluationError(f"Task {task.id!r} has neither a scenario nor a brief for its customer.")
-    if stage.customer_model is None:
+    if world.customer_model is None:
         reciting = RecitingCustomer(brief)
         return Scripted(reciting), reciting
-    speaking = ModelCustomer(client, stage.customer_model, brief, config)
+    speaking = ModelCustomer(client, world.customer_model, brief, config)
     return speaking, speaking
 
 

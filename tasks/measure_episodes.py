@@ -12,7 +12,7 @@ from tasks.core.drawing import draw_scenarios
 from tasks.core.episodes import EpisodesReport, EpisodeTask, task_of_scenario
 from tasks.core.phrases import load_phrases
 from tasks.core.record import sha256_of
-from tasks.episodes import Stage, play_episodes, read_tasks
+from tasks.episodes import Environment, play_episodes, read_tasks
 from tasks.progress import stage
 from tasks.simulate import PHRASES
 from tasks.world import open_shop, shop_view
@@ -46,11 +46,11 @@ def episodes(
     with stage("episodes") as progress:
         shop = open_shop(profile.world)
         wanted = _heldout(profile, shop) if tasks == HELDOUT else read_tasks(tasks)
-        where = Stage(shop, policy.text(), load_phrases(PHRASES), customer_model)
+        world = Environment(shop, policy.text(), load_phrases(PHRASES), customer_model)
         with openai_client(profile.provider) as client:
             version = train.version_of(client, model_id)
-        folder = _folder(profile, where, [model_id, version])
-        report = asyncio.run(_play(profile, model_id, wanted, trials, where, folder, progress.step))
+        folder = _folder(profile, world, [model_id, version])
+        report = asyncio.run(_play(profile, model_id, wanted, trials, world, folder, progress.step))
         progress.result(f"{report.tasks * trials:,} conversations, {report.success.value:.0%} right")
     return report
 
@@ -61,10 +61,10 @@ def _heldout(profile: Profile, shop: RetailStore) -> list[EpisodeTask]:
     return [task_of_scenario(scenario) for scenario in drawn]
 
 
-def _folder(profile: Profile, where: Stage, model: list[str]) -> Path:
+def _folder(profile: Profile, world: Environment, model: list[str]) -> Path:
     """Return the folder of the trials by all that shapes one, the tasks apart: each has a file of its own."""
     sampling = [profile.evaluation.max_completion_tokens, profile.evaluation.seed, profile.evaluation.timeout_s]
-    made_of = [model, profile.provider.base_url, where.customer_model, where.shop.digest(), where.system_prompt]
+    made_of = [model, profile.provider.base_url, world.customer_model, world.shop.digest(), world.system_prompt]
     return workspace(profile).root / "episodes" / sha256_of([*made_of, sampling, code_sha256(_JUDGING)])[:16]
 
 
@@ -73,9 +73,9 @@ async def _play(
     model_id: str,
     tasks: list[EpisodeTask],
     trials: int,
-    where: Stage,
+    world: Environment,
     folder: Path,
     step: Callable[[int, int], None],
 ) -> EpisodesReport:
     async with async_openai_client(profile.provider) as client:
-        return await play_episodes(client, model_id, tasks, trials, where, profile.evaluation, folder, step)
+        return await play_episodes(client, model_id, tasks, trials, world, profile.evaluation, folder, step)

@@ -14,7 +14,7 @@ from tasks.core.drawing import draw_scenarios
 from tasks.core.episodes import EpisodeResult, EpisodesReport, EpisodeTask, task_of_scenario
 from tasks.core.errors import DataError, EvaluationError
 from tasks.core.scenario import GoldCall
-from tasks.episodes import Stage, play_episodes, read_tasks
+from tasks.episodes import Environment, play_episodes, read_tasks
 from tasks.expert import play
 from tests.fake_provider import FakeProvider, Reply, call, fault, say
 from tests.worlds import ROOT, phrases, small_shop, small_view, synthesis
@@ -36,8 +36,8 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-def a_stage(shop: RetailStore, customer: str | None = None) -> Stage:
-    return Stage(shop, policy.text(), phrases(), customer)
+def a_world(shop: RetailStore, customer: str | None = None) -> Environment:
+    return Environment(shop, policy.text(), phrases(), customer)
 
 
 async def gold() -> dict[str, dict[str, Any]]:
@@ -54,11 +54,11 @@ async def gold() -> dict[str, dict[str, Any]]:
 
 
 async def run(
-    script: Script, tasks: list[EpisodeTask], folder: Path, trials: int = 1, stage: Stage | None = None
+    script: Script, tasks: list[EpisodeTask], folder: Path, trials: int = 1, world: Environment | None = None
 ) -> tuple[EpisodesReport, list[EpisodeResult], int]:
     with FakeProvider(script) as provider:
         async with AsyncOpenAI(base_url=provider.base_url, api_key="k", max_retries=0) as client:
-            where = stage or a_stage(small_shop())
+            where = world or a_world(small_shop())
             report = await play_episodes(client, "m", tasks, trials, where, CONFIG, folder)
     kept = [json.loads(path.read_text()) for path in sorted(folder.glob("*-*.json"))]
     return report, [EpisodeResult.model_validate(entry) for entry in kept], len(provider.requests)
@@ -138,8 +138,8 @@ async def test_the_customer_can_be_a_model_and_what_it_makes_up_is_its_own_fault
     def script(request: dict[str, Any]) -> Reply:
         return say(next(words)) if request["model"] == "customer" else say("Which order is it?")
 
-    stage = a_stage(small_shop(), "customer")
-    report, [result], _ = await run(script, TASKS[:1], tmp_path, stage=stage)
+    world = a_world(small_shop(), "customer")
+    report, [result], _ = await run(script, TASKS[:1], tmp_path, world=world)
     assert report.customer == "customer"
     assert report.blamed == {"simulator": 1}
     assert "the customer made up #W9999999" in result.reasons
@@ -201,11 +201,11 @@ async def test_a_published_task_is_played_on_a_published_snapshot(tmp_path: Path
         return steps[len(told)] if len(told) < 3 else say("Your address is updated. Anything else?")
 
     shop = load_snapshot(SNAPSHOT)
-    report, [result], _ = await run(script, read_tasks(published(tmp_path)), tmp_path / "out", stage=a_stage(shop))
+    report, [result], _ = await run(script, read_tasks(published(tmp_path)), tmp_path / "out", world=a_world(shop))
     assert (result.reasons, result.breaches) == ((), ())
     assert report.reached_hat == (1.0,)
     missing = published(tmp_path, id="8", evaluation_criteria={"actions": [], "communicate_info": ["42"]})
-    report, _, _ = await run(script, read_tasks(missing), tmp_path / "other", stage=a_stage(shop))
+    report, _, _ = await run(script, read_tasks(missing), tmp_path / "other", world=a_world(shop))
     assert report.reached.value == 0.0
 
 
