@@ -55,10 +55,11 @@ class Scripted:
 
 
 class Conversed(NamedTuple):
-    """What came of a conversation: the model's calls, and why it was stopped if so."""
+    """What came of a conversation: the model's calls, why it was stopped if so, and whether the customer ended it."""
 
     calls: tuple[PlayedCall, ...]
     stopped: Stopped | None
+    ended: bool
 
 
 class Agent(NamedTuple):
@@ -99,8 +100,8 @@ async def converse(
             elif isinstance(step, Spoke):
                 words = await customer.answer(step.text)
             else:
-                return Conversed(tuple(played), step)
-    return Conversed(tuple(played), None)
+                return Conversed(tuple(played), step, ended=False)
+    return Conversed(tuple(played), None, ended=words is None)
 
 
 def _played(turn: int, step: Called, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> PlayedCall:

@@ -27,7 +27,10 @@ _FACTS = re.compile(r"[\w.+-]+@[\w.-]+\w|#?\b\w*\d{4,}\w*\b")
 
 
 class ModelCustomer:
-    """Speaks a brief by a model. `fault` says what it did that no customer of this brief would, if anything."""
+    """Speaks a brief by a model.
+
+    `gave_up` says that it left without a word, `fault` what it did that no customer of this brief would.
+    """
 
     def __init__(self, client: AsyncOpenAI, model: str, brief: Brief, config: EvaluationConfig) -> None:
         """Ask this model; `config.seed` makes one trial unlike another."""
@@ -38,6 +41,7 @@ class ModelCustomer:
         prompt = _PROMPT.format(stop=STOP, **brief.model_dump())
         # To the model that plays the customer, the agent is the user.
         self._messages = [{"role": "system", "content": prompt}]
+        self.gave_up = False
         self.fault: str | None = None
 
     async def opening(self) -> str:
@@ -52,7 +56,7 @@ class ModelCustomer:
         came = await ask(self._client, request, self._config.timeout_s)
         words = (came.content or "").strip()
         if came.error is not None or not words:
-            self.fault = f"the customer gave no answer: {came.error_message or 'no text'}"
+            self.gave_up, self.fault = True, f"the customer gave no answer: {came.error_message or 'no text'}"
             return None
         if STOP in words:
             if cue_in(agent) == "confirmation":
@@ -72,6 +76,7 @@ class RecitingCustomer:
         """Recite this brief."""
         self._brief = brief
         self._left = 2
+        self.gave_up = False
         self.fault: str | None = None
 
     def opening(self) -> str:
@@ -87,6 +92,6 @@ class RecitingCustomer:
                 return None
         self._left -= 1
         if self._left < 0:
-            self.fault = f"the customer did not understand {agent[:120]!r}"
+            self.gave_up, self.fault = True, f"the customer did not understand {agent[:120]!r}"
             return None
         return f"{self.opening()} {self._brief.task_instructions}".strip()

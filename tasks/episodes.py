@@ -40,8 +40,9 @@ MOST_CUSTOMER_TURNS = 30
 
 
 class Faulty(Protocol):
-    """A customer that can go wrong."""
+    """A customer that can go wrong: it left without being served, and that by a fault of its own."""
 
+    gave_up: bool
     fault: str | None
 
 
@@ -152,7 +153,7 @@ async def play_one(
         came = await converse(agent, shop, customer, messages, MOST_CUSTOMER_TURNS)
     wanted, refused = await wanted_state(world.shop, [call for call in task.goal if call.name != HAND_OVER])
     breaches = broken_rules(messages, came.calls)
-    reasons = (*state_faults(wanted, sandbox), *_end_faults(task, came, messages))
+    reasons = (*state_faults(wanted, sandbox), *_end_faults(task, came, messages, gave_up=faulty.gave_up))
     # A call of the goal that only reads may be refused: published tasks hold some that look in vain first.
     wrong = tuple(str(refusal) for refusal in refused if refusal.call.name in WRITES)
     success = not (reasons or breaches or wrong)
@@ -202,11 +203,13 @@ def _customer(
     return speaking, speaking
 
 
-def _end_faults(task: EpisodeTask, came: Conversed, messages: Sequence[Message]) -> tuple[str, ...]:
+def _end_faults(task: EpisodeTask, came: Conversed, messages: Sequence[Message], *, gave_up: bool) -> tuple[str, ...]:
     handed_over = any(played.call.name == HAND_OVER and not played.is_error for played in came.calls)
     faults = {
         "handed over to a human": task.hands_over is False and handed_over,
         "not handed over to a human": task.hands_over is True and not handed_over,
+        "the customer gave up": gave_up,
+        f"not at an end after {MOST_CUSTOMER_TURNS} turns of the customer": not came.ended and came.stopped is None,
         f"stopped: {came.stopped.reason if came.stopped else ''}": came.stopped is not None,
     }
     untold = (f"never said {info!r}" for info in unsaid(task.communicate, messages))

@@ -57,8 +57,9 @@ def episodes(
 
 def _heldout(profile: Profile, shop: RetailStore) -> list[EpisodeTask]:
     wanted = profile.synthesis
-    drawn = draw_scenarios(shop_view(shop), wanted, "heldout", wanted.heldout_conversations, profile.seed)
-    return [task_of_scenario(scenario) for scenario in drawn]
+    view = shop_view(shop)
+    drawn = draw_scenarios(view, wanted, "heldout", wanted.heldout_conversations, profile.seed)
+    return [task_of_scenario(scenario, view) for scenario in drawn]
 
 
 def _folder(profile: Profile, world: Environment, model: list[str]) -> Path:

@@ -17,7 +17,7 @@ from tasks.core.conversation import Message
 from tasks.core.errors import EvaluationError
 from tasks.core.evaluation import Metric
 from tasks.core.record import Record
-from tasks.core.scenario import GoldCall, Scenario
+from tasks.core.scenario import GoldCall, Request, Scenario, ShopView
 
 Blame = Literal["agent", "simulator", "environment", "label"]
 
@@ -85,10 +85,26 @@ class EpisodesReport(Record):
     seconds: float
 
 
-def task_of_scenario(scenario: Scenario) -> EpisodeTask:
-    """Return the task of one of our own scenarios."""
-    hands_over = any(request.intent == "human" for request in scenario.requests)
-    return EpisodeTask(id=scenario.id, scenario=scenario, goal=scenario.gold_writes, hands_over=hands_over)
+def task_of_scenario(scenario: Scenario, shop: ShopView) -> EpisodeTask:
+    """Return the task of one of our own scenarios: its changes made, and the status told of each order asked about."""
+    changed = {call.arguments.get("order_id") for call in scenario.gold_writes}
+    orders = [_asked_about(request, scenario.customer_id, shop) for request in scenario.requests]
+    return EpisodeTask(
+        id=scenario.id,
+        scenario=scenario,
+        goal=scenario.gold_writes,
+        communicate=tuple(o["status"] for o in orders if o is not None and o["order_id"] not in changed),
+        hands_over=any(request.intent == "human" for request in scenario.requests),
+    )
+
+
+def _asked_about(request: Request, customer_id: str, shop: ShopView) -> Mapping[str, Any] | None:
+    """Return the order whose status the customer asks for and may know."""
+    if request.trap is not None or request.intent not in {"order_status", "order_status_by_item"}:
+        return None
+    own = (shop.orders[order_id] for order_id in shop.users[customer_id]["orders"])
+    order_id, item = request.facts.get("order_id"), request.facts.get("item")
+    return next(o for o in own if o["order_id"] == order_id or item in [i["name"] for i in o["items"]])
 
 
 def read_task(wire: Mapping[str, Any]) -> EpisodeTask:

@@ -34,13 +34,17 @@ PATIENCE = 2
 
 
 class HearingCustomer:
-    """Speaks a scenario to an agent of free words. `fault` says why it could not go on, if so."""
+    """Speaks a scenario to an agent of free words.
+
+    `gave_up` says that it left without being served, `fault` why that was its own doing, if so.
+    """
 
     def __init__(self, script: ScriptedCustomer) -> None:
         """Speak by this script."""
         self._script = script
         self._said = ""
         self._puzzled = 0
+        self.gave_up = False
         self.fault: str | None = None
 
     def opening(self) -> str:
@@ -65,6 +69,7 @@ class HearingCustomer:
         self._puzzled += 1
         if self._puzzled <= PATIENCE:
             return self._said
+        self.gave_up = True
         if "?" in agent:
             self.fault = f"the customer did not understand {agent[:120]!r}"
         return None

@@ -12,7 +12,7 @@ from tasks.core.config import EvaluationConfig
 from tasks.core.conversation import Message
 from tasks.core.customer import ScriptedCustomer
 from tasks.core.drawing import draw_scenarios
-from tasks.core.episodes import EpisodeResult, pass_hat, read_task, report_episodes, unsaid
+from tasks.core.episodes import EpisodeResult, pass_hat, read_task, report_episodes, task_of_scenario, unsaid
 from tasks.core.errors import EvaluationError
 from tasks.core.hearing import HearingCustomer, brief_of, question_in
 from tests.worlds import phrases, small_view, synthesis
@@ -89,7 +89,8 @@ def test_a_published_task_is_read_with_the_tools_names_of_this_shop() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"user_scenario": "You are Ann."}, "instructions is missing"),
+        ({"user_scenario": "You are Ann."}, "user_scenario is missing"),
+        ({"user_scenario": {"instructions": "Be Ann."}}, "instructions is missing"),
         ({"evaluation_criteria": None}, "evaluation_criteria is missing"),
         ({"evaluation_criteria": {"actions": [{}]}}, "an entry without a name"),
         ({"evaluation_criteria": {"actions": [{"name": "a", "arguments": [1]}]}}, "arguments: "),
@@ -144,6 +145,19 @@ def test_the_customer_understands_other_words_too(words: str, question: str | No
     assert question_in(words) == question
 
 
+def test_the_task_of_a_question_asks_for_its_answer() -> None:
+    wanted = synthesis(intents={"order_status": 1.0, "order_status_by_item": 1.0}, trap_rate=0.0, max_requests=1)
+    for scenario in draw_scenarios(small_view(), wanted, "heldout", 12, 3):
+        facts = scenario.requests[0].facts
+        own = [small_view().orders[order_id] for order_id in small_view().users[scenario.customer_id]["orders"]]
+        [order] = [
+            order
+            for order in own
+            if order["order_id"] == facts.get("order_id") or facts.get("item") in [i["name"] for i in order["items"]]
+        ]
+        assert task_of_scenario(scenario, small_view()).communicate == (order["status"],)
+
+
 def a_script(seed: int) -> tuple[ScriptedCustomer, Any]:
     [scenario] = draw_scenarios(small_view(), synthesis(max_requests=1), "heldout", 1, seed)
     user = small_view().users[scenario.customer_id]
@@ -173,6 +187,7 @@ def test_a_customer_gives_up_on_what_they_do_not_understand_and_says_whose_fault
         customer = HearingCustomer(script)
         opening = customer.opening()
         assert [customer.answer(words) for _ in range(3)] == [opening, opening, None]
+        assert customer.gave_up
         assert (customer.fault is not None) == fault
 
 

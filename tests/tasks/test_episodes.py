@@ -26,7 +26,7 @@ from zava_mcp.store import RetailStore
 pytestmark = pytest.mark.anyio
 CONFIG = EvaluationConfig(timeout_s=60, bootstrap_samples=100, concurrency=4)
 SCENARIOS = draw_scenarios(small_view(), synthesis(), "heldout", 16, 5)
-TASKS = [task_of_scenario(scenario) for scenario in SCENARIOS]
+TASKS = [task_of_scenario(scenario, small_view()) for scenario in SCENARIOS]
 
 Script = Callable[[dict[str, Any]], Reply]
 
@@ -73,7 +73,7 @@ async def test_the_expert_reaches_every_goal_and_breaks_no_rule(tmp_path: Path) 
     report, results, asked = await run(script, TASKS, tmp_path)
     assert [(r.task_id, r.reasons, r.breaches) for r in results if not r.success] == []
     assert (report.success.value, report.tasks, report.blamed) == (1.0, 16, {})
-    assert {intent for scenario in SCENARIOS for intent in [r.intent for r in scenario.requests]} > {"cancel", "return"}
+    assert len({request.intent for scenario in SCENARIOS for request in scenario.requests}) >= 6
     # All trials are on disk now: nothing is asked again.
     again, _, asked_again = await run(script, TASKS, tmp_path)
     assert asked > 0
