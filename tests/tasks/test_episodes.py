@@ -139,7 +139,7 @@ async def test_the_customer_can_be_a_model_and_what_it_makes_up_is_its_own_fault
         return say(next(words)) if request["model"] == "customer" else say("Which order is it?")
 
     world = a_world(small_shop(), "customer")
-    report, [result], _ = await run(script, TASKS[:1], tmp_path, world=world)
+    report, [result], _ = await run(script, [task for task in TASKS if task.goal][:1], tmp_path, world=world)
     assert report.customer == "customer"
     assert report.blamed == {"simulator": 1}
     assert "the customer made up #W9999999" in result.reasons
