@@ -27,7 +27,7 @@ _ABOUT_NOBODY = frozenset(
 )
 _YES = re.compile(
     r"\b(yes|yeah|yep|sure|ok|okay|correct|right|confirm(ed)?|agreed?|go (ahead|for it|on)|proceed|do (it|so|that)|"
-    r"please do|sounds good|perfect|fine)\b",
+    r"please do|sounds good|perfect|fine|works|absolutely|certainly|definitely|exactly|of course)\b",
     re.IGNORECASE,
 )
 _NO = re.compile(r"\b(no|not|nope|don'?t|never mind|wait|stop|hold on|changed my mind)\b", re.IGNORECASE)
