@@ -43,4 +43,5 @@ def retrain(profile: Profile) -> RunSummary:
         ranked = stages.ranking(profile, base.report, tuned.report, others, dataset.decisions)
         log.info(verdict(compared).sentence)
         summary = books.summary(dataset, job, compared, ranked, (base.story, tuned.story), tracked)
+        summary = summary.model_copy(update={"families": (base.family, tuned.family)})
         return recording.outcome_recorded(profile, summary)

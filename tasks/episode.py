@@ -10,6 +10,7 @@ from tasks.ask import ask, request_for
 from tasks.core.config import EvaluationConfig
 from tasks.core.conversation import Message, ToolCall
 from tasks.core.errors import ProviderUnavailableError
+from tasks.core.evaluation import ErrorKind
 from tasks.core.grader import read_arguments
 from tasks.core.record import Record
 
@@ -31,6 +32,8 @@ class Limits(Record):
 
 
 LIMITS = Limits()
+# In what the model is told of a tool that hangs; who looks for the fault of an episode finds it by this.
+NO_RESULT = "no result"
 
 
 class Called(Record):
@@ -48,9 +51,10 @@ class Spoke(Record):
 
 
 class Stopped(Record):
-    """The model did not get to an answer."""
+    """The model did not get to an answer; `error` says so where its provider gave none."""
 
     reason: str
+    error: ErrorKind | None = None
 
 
 Step = Called | Spoke | Stopped
@@ -82,7 +86,7 @@ async def run_turns(
         if answer.error == "unreachable":
             raise ProviderUnavailableError(f"Nothing answers at {client.base_url}: {answer.error_message}.")
         if answer.error is not None:
-            yield Stopped(reason=f"no answer ({answer.error}): {answer.error_message}")
+            yield Stopped(reason=f"no answer ({answer.error}): {answer.error_message}", error=answer.error)
             return
         calls = _with_ids(answer.tool_calls, messages)
         messages.append(Message(role="assistant", content=answer.content, tool_calls=calls))
@@ -114,7 +118,7 @@ async def _run(shop: Shop, call: ToolCall, limits: Limits, *, within_budget: boo
         async with asyncio.timeout(limits.tool_timeout_s):
             result, is_error = await shop.call(call.name, arguments)
     except TimeoutError:
-        result, is_error = f"{call.name}: no result within {limits.tool_timeout_s:g} s. Try again later.", True
+        result, is_error = f"{call.name}: {NO_RESULT} within {limits.tool_timeout_s:g} s. Try again later.", True
     return Called(call=call, result=result, is_error=is_error)
 
 

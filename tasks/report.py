@@ -24,6 +24,7 @@ from tasks.core.run import (
     points,
     verdict,
 )
+from tasks.family_table import FamilyTable
 from tasks.files import write_atomically
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -98,6 +99,7 @@ def _facts(summary: RunSummary) -> dict[str, Any]:
         "reach": difference_of(summary.comparison, HEADLINE),
         "unanswered": _unanswered(summary),
         "stories": [(story, _turns(story.messages)) for story in summary.stories],
+        "family": FamilyTable.of(summary.families),
         "loss": _loss(summary),
         "accuracy": _accuracy(summary),
         "cost": cost_text(summary.cost),

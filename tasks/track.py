@@ -267,6 +267,7 @@ def outcome(tracking: TrackingConfig, run: TrackedRun, summary: RunSummary, sent
     """
     values = {f"seconds_{entry.name.replace(' ', '_')}": entry.seconds for entry in summary.stages}
     values |= {f"replay_passed_{story.arm}": float(story.passed) for story in summary.stories}
+    values |= {f"replay_family_passed_{family.arm}": family.passed for family in summary.families}
     values |= {name: value for name, value in _cost_of(summary).items() if value is not None}
     with mlflow_store.connected(tracking, "record the outcome") as client:
         mlflow_store.log_metrics(client, run.run_id, values)

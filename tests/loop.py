@@ -34,6 +34,7 @@ def a_profile(base_url: str, folder: Path) -> Profile:
             "synthesis.max_requests=1",
             "evaluation.bootstrap_samples=200",
             "evaluation.arms=[]",
+            "replay.seeds=0",
         ),
     )
     client = mlflow_client(profile.tracking)

@@ -7,6 +7,7 @@ from pathlib import Path
 from tasks.core.conversation import Message, ToolCall
 from tasks.core.dataset import DatasetFile, DatasetSplit, Funnel, Split
 from tasks.core.evaluation import Comparison, DecisionSet, Difference, EvalReport, FailureExample, Metric
+from tasks.core.family import FamilyReport, MemberResult
 from tasks.core.run import Cost, PrefectRun, RunSummary, Stage, Story, TrackedRun
 from tasks.core.standings import ArmOutcome, Contrast, Standings
 from tasks.core.training import TrainingJob, TrainingMetric
@@ -129,6 +130,22 @@ def a_story(arm: str, *, passed: bool) -> Story:
         seconds=1.5,
         messages=messages,
     )
+
+
+def a_family(arm: str, *passed: bool, pack: str = "p") -> FamilyReport:
+    """Return what an arm made of stories of two kinds, one after the other."""
+    results = tuple(
+        MemberResult(
+            member_id=f"{kind}/{number}",
+            kind=kind,
+            passed=right,
+            reasons=() if right else ("get_user_details was called with '<b>'",),
+            calls=1,
+            messages=(),
+        )
+        for number, (kind, right) in enumerate(zip(("id_near_zip", "email") * len(passed), passed, strict=False))
+    )
+    return FamilyReport(arm=arm, model_id=arm, pack_sha256=pack, results=results, seconds=1.0)
 
 
 def a_curve(steps: int = 20) -> tuple[TrainingMetric, ...]:

@@ -111,6 +111,13 @@ class EvaluationConfig(Record):
         return arms
 
 
+class ReplayConfig(Record):
+    """The replay family: stories like Noah Brown's that base and tuned are held against."""
+
+    folder: Path = Field(Path("configs/replay"), description="Of the frozen members, JSON lines; `zava replay add`.")
+    seeds: int = Field(1, ge=0, description="Stories of each kind that a run plays; the pack holds five. 0: none.")
+
+
 class TrackingConfig(Record):
     """Where runs are recorded."""
 
@@ -142,6 +149,7 @@ class Profile(Record):
     provider: ProviderConfig
     training: TrainingConfig
     evaluation: EvaluationConfig = EvaluationConfig()
+    replay: ReplayConfig = ReplayConfig()
     tracking: TrackingConfig = TrackingConfig()
     services: ServicesConfig = ServicesConfig()
 

@@ -6,6 +6,7 @@ from tasks.core.config import EvaluationConfig
 from tasks.core.conversation import Message
 from tasks.core.dataset import DatasetSplit
 from tasks.core.evaluation import Comparison, DecisionSet, Difference, Metric
+from tasks.core.family import FamilyReport
 from tasks.core.metrics import HEADLINE, MEASURES
 from tasks.core.record import Record
 from tasks.core.standings import Standings
@@ -75,6 +76,7 @@ class RunSummary(Record):
     standings: Standings | None = None
     evaluation: EvaluationConfig = EvaluationConfig()
     stories: tuple[Story, ...]
+    families: tuple[FamilyReport, ...] = ()
     stages: tuple[Stage, ...]
     cost: Cost
     prefect: PrefectRun

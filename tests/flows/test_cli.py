@@ -191,6 +191,51 @@ def test_ctrl_c_shows_what_was_answered_and_the_same_command_goes_on_from_there(
         assert len(asked) <= decisions + 4  # those in flight when it was stopped are asked again
 
 
+def test_a_set_is_exported_for_the_evals_api_without_asking_a_model(tmp_path: Path) -> None:
+    small = {
+        "synthesis__train_conversations": 2,
+        "synthesis__valid_conversations": 2,
+        "synthesis__heldout_conversations": 2,
+        "provider__base_url": "http://127.0.0.1:9/v1",
+    }
+    folder = tmp_path / "export"
+    code, out, _ = zava("evaluate", "--model", "gpt", "--export", str(folder), *settings(tmp_path, **small))
+    assert code == 0
+    assert json.loads((folder / "run.json").read_text())["data_source"]["model"] == "gpt"
+    assert "def grade(" in json.loads((folder / "eval.json").read_text())["testing_criteria"][0]["source"]
+    assert str(folder / "items.jsonl") in out
+
+
+def test_the_replay_pack_is_a_table_and_a_failed_story_ends_with_one(tmp_path: Path) -> None:
+    with FakeFinetuning() as provider:
+        provider.models.add("one")
+        code, out, _ = zava("replay", "pack", "-m", "one", *settings(tmp_path, provider__base_url=provider.base_url))
+    assert code == 1
+    assert out.splitlines()[-11].split() == ["all", "0", "10"]
+    assert "one, wrong_id/1: the customer was not looked up" in out
+
+
+def test_a_transcript_is_added_to_the_pack(tmp_path: Path) -> None:
+    transcript = tmp_path / "moved.json"
+    transcript.write_text(json.dumps([{"role": "user", "content": "I am Noah Brown, my zip is 80279. I moved."}]))
+    where = settings(tmp_path, replay__folder=tmp_path / "pack")
+    code, out, _ = zava("replay", "add", str(transcript), *where)
+    assert code == 0
+    assert "recorded/moved, about noah_brown_6181; its ids will be judged" in out
+    assert [path.name for path in (tmp_path / "pack").iterdir()] == ["moved.jsonl"]
+
+
+def test_episodes_tell_how_reliable_a_model_is_and_whose_fault_it_was(tmp_path: Path) -> None:
+    small = {"synthesis__heldout_conversations": 2, "evaluation__bootstrap_samples": 100}
+    with FakeFinetuning() as provider:
+        provider.models.add("m")
+        where = settings(tmp_path, provider__base_url=provider.base_url, **small)
+        code, out, _ = zava("evaluate", "--model", "m", "--episodes", "heldout", "--trials", "2", *where)
+    assert code == 0
+    assert "2 episodes, 2 trials each, customer: scripted" in out
+    assert "pass^2, with the policy / goal alone" in out
+
+
 def test_the_outcome_fits_eighty_columns_and_holds_the_addresses(tmp_path: Path) -> None:
     console = Console(width=200, record=True, file=None, quiet=False)
     with console.capture() as capture:

@@ -23,8 +23,10 @@ def test_a_run_makes_a_better_model_and_can_be_walked_back_to_its_data(
 ) -> None:
     arms = load_profile("local").evaluation.arms
     profile = profile.model_copy(update={"evaluation": profile.evaluation.model_copy(update={"arms": arms})})
+    profile = profile.model_copy(update={"replay": profile.replay.model_copy(update={"seeds": 1})})
     summary = retrain(profile)
     assert verdict(summary.comparison).better
+    assert [(family.arm, len(family.results)) for family in summary.families] == [("base", 10), ("tuned", 10)]
     assert summary.comparison.tuned.metrics["next_tool_call_accuracy"].value == 1.0
     assert [(story.arm, story.passed) for story in summary.stories] == [("base", False), ("tuned", True)]
     assert provider.count(CREATE) == 1
@@ -57,6 +59,7 @@ def test_a_run_makes_a_better_model_and_can_be_walked_back_to_its_data(
     assert "The tuned model is better" in report
     for text in ("All arms", "base-examples", "Where the gain came from", "text_instead_of_call"):
         assert text in report
+    assert "The replay family" in report
 
 
 def test_a_second_run_with_the_same_profile_finds_all_its_work_done(profile: Profile, provider: FakeFinetuning) -> None:

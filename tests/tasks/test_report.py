@@ -62,6 +62,28 @@ def test_the_report_holds_verdict_numbers_transcripts_and_addresses(tmp_path: Pa
     assert checker.open == []
 
 
+def test_the_replay_family_is_a_table_with_what_went_wrong(tmp_path: Path) -> None:
+    families = (runs.a_family("base", False, True, False), runs.a_family("tuned", True, False, True))
+    summary = runs.a_summary(tmp_path, families=families)
+    html = html_of(summary, tmp_path)
+    rows = [re.sub("<[^>]+>", " ", row).split() for row in re.findall("<tr.*?</tr>", html, re.DOTALL)]
+    assert [row for row in rows if row[:1] in (["id"], ["email"], ["all"])][:3] == [
+        ["id", "near", "zip", "2", "0", "2"],
+        ["email", "1", "1", "0"],
+        ["all", "3", "1", "2"],
+    ]
+    assert "Right with base and wrong with tuned: email/1." in html
+    assert "get_user_details was called with &#39;&lt;b&gt;&#39;" in html
+    balance = Balance()
+    balance.feed(html)
+    assert balance.open == []
+    markdown = (tmp_path / "report.md").read_text()
+    assert (
+        "| replay family | n | base, right | tuned, right |\n|---|---|---|---|\n| id near zip | 2 | 0 | 2 |\n"
+        in markdown
+    )
+
+
 def test_the_report_asks_nothing_of_the_network(tmp_path: Path) -> None:
     html = html_of(runs.a_summary(tmp_path), tmp_path)
     assert not re.search(r"<(script|link|img|iframe)\b|url\(|@import", html)
