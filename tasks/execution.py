@@ -1,0 +1,46 @@
+"""The gates that need the shop: the calls give the same results again, and the scenario's end is reached."""
+
+from tasks.core.conversation import Conversation, GateVerdict, Goal
+from tasks.core.policy import RETAIL
+from zava_mcp.local import LocalShop
+
+HANDED_OVER = "transferred"
+
+
+async def execution_verdict(conversation: Conversation, shop: LocalShop) -> GateVerdict:
+    """Say whether every call gives the same result on a fresh sandbox, and the shop ends in the same state."""
+    store = shop.reset()
+    results = {m.tool_call_id: m.content for m in conversation.messages if m.role == "tool"}
+    for turn, message in enumerate(conversation.messages):
+        for call in message.tool_calls:
+            text, _ = await shop.call(call.name, call.parsed() or {})
+            if text != results.get(call.id):
+                reason = f"another result: {call.name}{call.arguments} now gives {text[:200]!r}"
+                return GateVerdict(gate="execution", passed=False, reason=reason, turn=turn)
+    if store.digest() != conversation.final_state:
+        reason = f"another final state: {store.digest()[:12]}, not {conversation.final_state[:12]}"
+        return GateVerdict(gate="execution", passed=False, reason=reason)
+    return GateVerdict(gate="execution", passed=True)
+
+
+async def goal_verdict(conversation: Conversation, shop: LocalShop) -> GateVerdict:
+    """Say whether the conversation ended as its scenario asks: the shop's state, the outcome, and the hand-over."""
+    goal = conversation.goal
+    reason = "" if goal is None else await _missed(conversation, goal, shop)
+    return GateVerdict(gate="goal", passed=not reason, reason=reason)
+
+
+async def _missed(conversation: Conversation, goal: Goal, shop: LocalShop) -> str:
+    store = shop.reset()
+    for write in goal.writes:
+        text, is_error = await shop.call(write.name, dict(write.arguments))
+        if is_error:
+            return f"the goal cannot be reached: {write.name} is refused: {text[:200]!r}"
+    if store.digest() != conversation.final_state:
+        return "another end state than the scenario's"
+    if conversation.outcome != goal.outcome:
+        return f"another outcome: {conversation.outcome!r}, not {goal.outcome!r}"
+    handed_over = any(call.name == RETAIL.hand_over for message in conversation.messages for call in message.tool_calls)
+    if handed_over != (HANDED_OVER in goal.outcome):
+        return f"the customer {'was' if handed_over else 'was not'} handed over, against the scenario"
+    return ""
