@@ -1,6 +1,8 @@
 """The gates that need the shop: the calls give the same results again, and the scenario's end is reached."""
 
-from tasks.core.conversation import Conversation, GateVerdict, Goal
+from collections.abc import Sequence
+
+from tasks.core.conversation import Conversation, GateVerdict, Goal, Message
 from tasks.core.policy import RETAIL
 from zava_mcp.local import LocalShop
 
@@ -9,18 +11,26 @@ HANDED_OVER = "transferred"
 
 async def execution_verdict(conversation: Conversation, shop: LocalShop) -> GateVerdict:
     """Say whether every call gives the same result on a fresh sandbox, and the shop ends in the same state."""
-    store = shop.reset()
-    results = {m.tool_call_id: m.content for m in conversation.messages if m.role == "tool"}
-    for turn, message in enumerate(conversation.messages):
-        for call in message.tool_calls:
-            text, _ = await shop.call(call.name, call.parsed() or {})
-            if text != results.get(call.id):
-                reason = f"another result: {call.name}{call.arguments} now gives {text[:200]!r}"
-                return GateVerdict(gate="execution", passed=False, reason=reason, turn=turn)
-    if store.digest() != conversation.final_state:
-        reason = f"another final state: {store.digest()[:12]}, not {conversation.final_state[:12]}"
+    if differing := await differing_result(conversation.messages, shop):
+        turn, text = differing
+        return GateVerdict(gate="execution", passed=False, reason=f"another result: {text}", turn=turn)
+    digest = shop.store.digest()
+    if digest != conversation.final_state:
+        reason = f"another final state: {digest[:12]}, not {conversation.final_state[:12]}"
         return GateVerdict(gate="execution", passed=False, reason=reason)
     return GateVerdict(gate="execution", passed=True)
+
+
+async def differing_result(messages: Sequence[Message], shop: LocalShop) -> tuple[int, str] | None:
+    """Make the calls again on a fresh sandbox; return the turn of the first other result and what it is, or None."""
+    shop.reset()
+    results = {message.tool_call_id: message.content for message in messages if message.role == "tool"}
+    for turn, message in enumerate(messages):
+        for call in message.tool_calls:
+            text, _ = await shop.call(call.name, call.parsed() or {})
+            if text != results.get(call.id, text):
+                return turn, f"{call.name}{call.arguments} now gives {text[:200]!r}"
+    return None
 
 
 async def goal_verdict(conversation: Conversation, shop: LocalShop) -> GateVerdict:

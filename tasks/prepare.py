@@ -4,13 +4,14 @@ import asyncio
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, get_args
 
 from tasks.core.config import ValidationConfig
 from tasks.core.conversation import Conversation, GateVerdict
+from tasks.core.coverage import cells_of
 from tasks.core.dataset import (
     DatasetFile,
     DatasetSplit,
@@ -54,16 +55,23 @@ def prepare_dataset(
             then no file is written.
     """
     tools = served_tools(store)
-    tally, overlap = _Tally(config.gates), OverlapMeter()
+    tally, overlap, coverage = _Tally(config.gates), OverlapMeter(), Counter[str]()
+
+    def keep(conversation: Conversation, row: Mapping[str, Any]) -> None:
+        overlap.add(conversation.split, row["messages"])
+        if conversation.split == "train":
+            coverage.update(map(str, cells_of(conversation)))
+
     with ExitStack() as stack:
         writers = {split: _RowWriter(stack, folder, split, tools) for split in get_args(Split)}
-        asyncio.run(_sift(shards, store, config, tally, overlap, writers, progress))
+        asyncio.run(_sift(shards, store, config, tally, writers, keep, progress))
         funnel = tally.funnel()
         _check(funnel, config, writers, overlap.share)
     return DatasetSplit(
         **{split: writer.file() for split, writer in writers.items()},
         funnel=funnel,
         overlap=overlap.share,
+        coverage=dict(coverage),
         policy_sha256=sha256_of(policy.text()),
         tools_sha256=sha256_of(tools),
     )
@@ -184,8 +192,8 @@ async def _sift(
     store: RetailStore,
     config: ValidationConfig,
     tally: _Tally,
-    overlap: OverlapMeter,
     writers: Mapping[Split, _RowWriter],
+    keep: Callable[[Conversation, Mapping[str, Any]], None],
     progress: Progress,
 ) -> None:
     """Write the conversations that pass all gates."""
@@ -203,7 +211,7 @@ async def _sift(
                 elif leak := leaks.leak(writer.write(row, conversation), row["messages"]):
                     raise DataError(f"The splits leak: {leak}. No dataset was written.")
                 else:
-                    overlap.add(conversation.split, row["messages"])
+                    keep(conversation, row)
             progress(done, len(shards))
 
 

@@ -38,6 +38,11 @@ class SynthesisConfig(Record):
     max_result_chars: Positive = Field(
         4000, description="Most characters of tool results in a conversation: the window of a small model is short."
     )
+    coverage: dict[str, Positive] = Field(
+        default_factory=dict,
+        description="Fewest training examples by 'tool outcome rule', such as 'cancel_pending_order refused "
+        "wrong_state'; what is missing is played on top.",
+    )
     shard_size: Positive = Field(100, description="Conversations per shard; a finished shard is never played again.")
 
 

@@ -76,7 +76,8 @@ class Funnel(Record):
 class DatasetSplit(Record):
     """What preparation made: the training, validation and held-out files, and the funnel.
 
-    `overlap` is the share of the held-out customers' runs of eight words that training customers say too.
+    `overlap` is the share of the held-out customers' runs of eight words that training customers say too; `coverage`
+    counts the training rows' calls and requests by 'tool outcome rule'.
     """
 
     train: DatasetFile
@@ -84,28 +85,9 @@ class DatasetSplit(Record):
     heldout: DatasetFile
     funnel: Funnel
     overlap: float = 0.0
+    coverage: dict[str, int] = Field(default_factory=dict)
     policy_sha256: str
     tools_sha256: str
-
-
-class LineFault(Record):
-    """Why a line of a dataset file is refused; `turn` counts the row's messages from 0."""
-
-    line: int
-    gate: str
-    reason: str
-    turn: int | None = None
-
-
-class FileReport(Record):
-    """What the gates said of a file: `counts` holds the refused lines of each kind, `faults` the first of them."""
-
-    path: str
-    rows: int
-    passed: int
-    counts: dict[str, int]
-    faults: tuple[LineFault, ...]
-    seconds: float
 
 
 class UploadedFile(Record):

@@ -1,13 +1,13 @@
 """How many tokens a text is, estimated: no tokenizer of a hosted model can be had without the network.
 
-Measured against OpenAI's o200k_base, the estimate is within 12 % on English and other prose, JSON, code and ids. It is
-far too low only on random letters such as base64.
+Measured against OpenAI's o200k_base, the estimate is within 12 % on European prose, JSON, code and ids, a quarter too
+high on Chinese, and far too low on random letters such as base64.
 """
 
 import re
 from functools import lru_cache
 
-_PIECE = re.compile(r"[A-Za-z]{1,10}|\d{1,3}|[\u2e80-\U0010ffff]{1,2}|[^\W\d_]{1,4}|[^\w\s]{1,3}|_|\n+")
+_PIECE = re.compile(r"[A-Za-z]{1,10}|\d{1,3}|[\u2e80-\U0010ffff]|[^\W\d_]{1,4}|[^\w\s]{1,3}|_|\n+")
 
 
 def estimate_tokens(text: str) -> int:

@@ -123,7 +123,8 @@ def test_a_broken_conversation_is_stopped_at_its_gate_and_counted(
     shards: list[Path], tmp_path: Path, change: Change, gate: str, reason: str
 ) -> None:
     number = next(n for n, c in enumerate(read_conversations(shards)) if c.messages[2].tool_calls)
-    funnel = prepared(with_change(shards, tmp_path, change, number), tmp_path).funnel
+    gates = ("format", "execution", "goal", "provenance", "policy")
+    funnel = prepared(with_change(shards, tmp_path, change, number), tmp_path, gates=gates).funnel
     assert funnel.stopped[gate] == 1
     assert funnel.reasons == {reason: 1}
     assert funnel.kept == 31
