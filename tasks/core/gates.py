@@ -11,7 +11,7 @@ from tasks.core.conversation import Fault, GateVerdict
 from tasks.core.policy import RETAIL, Procedure, breaches
 from tasks.core.provenance import Sources, unsourced
 from tasks.core.record import canonical_json
-from tasks.core.tokens import estimate_tokens, estimate_tokens_again
+from tasks.core.tokens import estimate_tokens
 from tasks.core.tool_schema import ToolBook, read_arguments
 
 ROW_KEYS = {"messages", "tools", "parallel_tool_calls"}
@@ -74,21 +74,22 @@ def policy_gate(row: Row, procedure: Procedure = RETAIL, customer_id: str | None
 
 
 def length_gate(row: Row, shelf: ToolShelf, most_tokens: int) -> GateVerdict:
-    """Say whether a well-formed row is short enough to be learned whole."""
-    tokens = row_tokens(row, shelf)
+    """Say whether a well-formed row is short enough to be learned whole; its tokens are estimated, tools included."""
+    fixed, texts = shelf.tokens(row["tools"]), list(_texts(row))
+    # A token is one character at least, so most rows need no counting.
+    if fixed + sum(map(len, texts)) <= most_tokens:
+        return _verdict("length", None)
+    tokens = fixed + sum(map(estimate_tokens, texts))
     fault = Fault("too long", f"about {tokens:,} tokens, more than {most_tokens:,}") if tokens > most_tokens else None
     return _verdict("length", fault)
 
 
-def row_tokens(row: Row, shelf: ToolShelf) -> int:
-    """Return about how many tokens a well-formed row is, its tools included."""
-    count = shelf.tokens(row["tools"])
+def _texts(row: Row) -> Iterator[str]:
     for message in row["messages"]:
-        text = message.get("content") or ""
-        count += estimate_tokens_again(text) if message["role"] == "system" else estimate_tokens(text)
-        calls = message.get("tool_calls") or ()
-        count += sum(estimate_tokens(f"{c['function']['name']} {c['function']['arguments']}") for c in calls)
-    return count
+        yield message["content"] or ""
+        for call in message.get("tool_calls") or ():
+            yield call["function"]["name"]
+            yield call["function"]["arguments"]
 
 
 def kind_of(verdict: GateVerdict) -> str:
