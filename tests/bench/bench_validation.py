@@ -1,4 +1,4 @@
-"""Rows a second of `zava validate` and of all gates but execution, their memory, and false alarms on good conversations.
+"""Rows a second of `zava validate` and of all gates but execution, memory, and false alarms on good conversations.
 
 Run from the root: `python -m tests.bench.bench_validation [--conversations 5000]`. Budget: 2,000 rows/s of CPU time on
 one core for each, memory of the validator flat, no alarm. Reading the same lines as JSON alone is the floor that no
