@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 from tasks.core.conversation import Conversation, GateVerdict, Goal, Message
+from tasks.core.coverage import needed_tools
 from tasks.core.policy import RETAIL
 from zava_mcp.local import LocalShop
-
-HANDED_OVER = "transferred"
 
 
 async def execution_verdict(conversation: Conversation, shop: LocalShop) -> GateVerdict:
@@ -50,7 +49,10 @@ async def _missed(conversation: Conversation, goal: Goal, shop: LocalShop) -> st
         return "another end state than the scenario's"
     if conversation.outcome != goal.outcome:
         return f"another outcome: {conversation.outcome!r}, not {goal.outcome!r}"
-    handed_over = any(call.name == RETAIL.hand_over for message in conversation.messages for call in message.tool_calls)
-    if handed_over != (HANDED_OVER in goal.outcome):
-        return f"the customer {'was' if handed_over else 'was not'} handed over, against the scenario"
+    called = {call.name for message in conversation.messages for call in message.tool_calls}
+    needed = needed_tools(goal.outcome)
+    if missing := [tool for tool in needed if tool not in called]:
+        return f"the customer was served without a call that it takes: {', '.join(missing)}"
+    if RETAIL.hand_over in called and RETAIL.hand_over not in needed:
+        return "the customer was handed over, against the scenario"
     return ""

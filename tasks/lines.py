@@ -29,6 +29,7 @@ class Line(NamedTuple):
     number: int
     text: str
     problems: tuple[Problem, ...]
+    is_whole: bool = True
 
 
 def read_lines(path: Path) -> Iterator[Line]:
@@ -45,7 +46,7 @@ def read_lines(path: Path) -> Iterator[Line]:
                 yield _decoded(number, content, whole, problems if number == 1 else [])
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         text = f"the gzip file is damaged: {error}"
-        yield Line(number + 1, "", (Problem("gzip-damaged", "", text, "compress it again from the original"),))
+        yield Line(number + 1, "", (Problem("gzip-damaged", "", text, "compress it again from the original"),), False)
     except OSError as error:
         raise DataError(f"Cannot read {str(path)!r}: {error.strerror or error}.") from error
 
@@ -99,7 +100,8 @@ def _pieces(file: IO[bytes]) -> Iterator[tuple[bytes, bool]]:
 def _decoded(number: int, content: bytes, whole: bool, problems: list[Problem]) -> Line:
     if not whole:
         text = f"the line is longer than {MAX_LINE_BYTES // 2**20} MiB"
-        return Line(number, "", (*problems, Problem("line-too-long", "", text, "split the conversation, or remove it")))
+        fault = Problem("line-too-long", "", text, "split the conversation, or remove it")
+        return Line(number, "", (*problems, fault), is_whole=False)
     try:
         return Line(number, content.decode(), tuple(problems))
     except UnicodeDecodeError as error:

@@ -13,6 +13,7 @@ import orjson
 from tasks.core.chat_rows import Problem, ToolCache, row_problems
 from tasks.core.conversation import Message
 from tasks.core.habits import Habits
+from tasks.core.provenance import text_of
 from tasks.core.validation import PROVIDER_LIMITS, FileReport, Finding
 from tasks.execution import differing_result
 from tasks.lines import Line, read_lines
@@ -43,11 +44,17 @@ async def _replay(check: "_FileCheck", path: Path, store: RetailStore) -> None:
             row = check.take(line)
             if row is None:
                 continue
-            messages = [Message.from_openai(message) for message in row["messages"]]
-            if differing := await differing_result(messages, shop):
+            if differing := await differing_result([_played(message) for message in row["messages"]], shop):
                 turn, text = differing
                 remedy = "play the conversation again, or remove it"
                 check.add(line.number, Problem("another-result", f"$.messages[{turn}]", text, remedy))
+
+
+def _played(message: dict[str, Any]) -> Message:
+    """Return what a replay needs of a message: calls and results."""
+    if message["role"] not in {"assistant", "tool"}:
+        return Message(role="user")
+    return Message.from_openai({**message, "content": text_of(message.get("content"))})
 
 
 class _FileCheck:
@@ -66,13 +73,14 @@ class _FileCheck:
         """Check a line and return its row where nothing is wrong with it."""
         problems = list(line.problems)
         row: Any = None
-        if not line.text.strip() and not problems:
+        if not line.is_whole:
+            self._rows += 1
+        elif not line.text.strip():
             problems.append(Problem("blank-line", "", "the line is blank", "remove it", "warning"))
         else:
             self._rows += 1
-            if not any(problem.code == "line-too-long" for problem in problems):
-                row, broken = _parsed(line.text)
-                problems += broken or self._problems_of(row)
+            row, broken = _parsed(line.text)
+            problems += broken or self._problems_of(row)
         for problem in problems:
             self.add(line.number, problem)
         if row is None or any(problem.severity == "error" for problem in problems):

@@ -79,6 +79,13 @@ def _cell_of_call(name: str, result: str) -> Cell:
     return Cell(name, outcome, _EXPLICIT_YES if name in RETAIL.writes else "own_records")
 
 
+def needed_tools(outcome: str) -> list[str]:
+    """Return the tools without which requests with this outcome cannot have been served."""
+    served = (part.partition(": ") for part in outcome.split("; "))
+    ends = {intent for intent, _, end in served if end in {"answered", "done", "transferred"}}
+    return [tool for intent, tool in _SERVED_BY.items() if intent in ends]
+
+
 def table(counts: Mapping[str, int], targets: Mapping[str, int]) -> list[CoverageRow]:
     """Return the table of all cells that were met or are wanted, in order of their names."""
     rows = []

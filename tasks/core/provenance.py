@@ -98,7 +98,7 @@ class Sources:
     def add(self, message: Mapping[str, Any]) -> None:
         """Take in the next message; what the assistant said is no source, or it could vouch for itself."""
         turn, self._turns = self._turns, self._turns + 1
-        content, role = _text_of(message.get("content")), message["role"]
+        content, role = text_of(message.get("content")), message["role"]
         if content is None or role == "assistant":
             return
         if role == "user":
@@ -230,7 +230,7 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def _text_of(content: Any) -> str | None:
+def text_of(content: Any) -> str | None:
     """Return the text of a message's content, which may come in parts."""
     if isinstance(content, list):
         parts = [part.get("text") for part in content if isinstance(part, Mapping)]
