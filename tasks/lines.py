@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from tasks.core.chat_rows import Problem
 from tasks.core.errors import DataError
@@ -51,9 +51,9 @@ def read_lines(path: Path) -> Iterator[Line]:
         raise DataError(f"Cannot read {str(path)!r}: {error.strerror or error}.") from error
 
 
-def _opened(path: Path, stack: ExitStack) -> tuple[IO[bytes], list[Problem]]:
+def _opened(path: Path, stack: ExitStack) -> tuple[io.BufferedIOBase, list[Problem]]:
     """Return the file as a stream of bytes that are UTF-8 if all is well, and what is wrong with the whole file."""
-    raw: IO[bytes] = stack.enter_context(path.open("rb"))
+    raw: io.BufferedReader | gzip.GzipFile = stack.enter_context(path.open("rb"))
     problems: list[Problem] = []
     if _beginning(raw).startswith(_GZIP):
         raw = stack.enter_context(gzip.GzipFile(fileobj=raw))
@@ -71,7 +71,7 @@ def _opened(path: Path, stack: ExitStack) -> tuple[IO[bytes], list[Problem]]:
     return raw, problems
 
 
-def _beginning(file: IO[bytes]) -> bytes:
+def _beginning(file: io.BufferedIOBase) -> bytes:
     start = file.read(4)
     file.seek(0)
     return start
@@ -88,7 +88,7 @@ class _Narrowed(io.BytesIO):
         return self._text.readline(-1 if size is None else size).encode()
 
 
-def _pieces(file: IO[bytes]) -> Iterator[tuple[bytes, bool]]:
+def _pieces(file: io.BufferedIOBase) -> Iterator[tuple[bytes, bool]]:
     """Yield the lines and whether each is whole; of one that is too long only the beginning is kept."""
     while content := file.readline(MAX_LINE_BYTES):
         rest = content
