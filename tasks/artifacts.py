@@ -18,7 +18,17 @@ from tasks.files import write_atomically
 from tasks.ledger import Ledger
 
 # The code that decides what a dataset holds: another gate is another dataset.
-_PREPARING = ("prepare.py", "core/gates.py", "core/provenance.py", "core/dataset.py", "core/tool_schema.py")
+_PREPARING = (
+    *("prepare.py", "gatekeeper.py", "execution.py", "core/gates.py", "core/policy.py", "core/provenance.py"),
+    *(
+        "core/derivation.py",
+        "core/duplicates.py",
+        "core/leakage.py",
+        "core/dataset.py",
+        "core/tokens.py",
+        "core/tool_schema.py",
+    ),
+)
 
 
 class Dataset(Record):

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from tasks import evaluate, prepare, prompts, replay, simulate, train
+from tasks import card, evaluate, prepare, prompts, replay, simulate, train
 from tasks.artifacts import Dataset, read_dataset, workspace, write_dataset
 from tasks.clients import async_openai_client, openai_client
 from tasks.core.config import ArmConfig, Profile
@@ -56,6 +56,7 @@ def dataset(profile: Profile, shards: list[Path]) -> Dataset:
 def _prepared(profile: Profile, shards: list[Path], folder: Path, step: simulate.Progress) -> Dataset:
     split = prepare.prepare_dataset(shards, open_shop(profile.world), profile.validation, folder, step)
     made = Dataset(split=split, decisions=prepare.write_eval_items(split.heldout, folder))
+    card.write_card(made, profile, folder)
     write_dataset(folder, made)
     return made
 

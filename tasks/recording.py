@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.runtime import flow_run
 
-from tasks import report, track, track_steps, train
+from tasks import card, report, track, track_steps, train
 from tasks.artifacts import Dataset, workspace
 from tasks.clients import openai_client
 from tasks.core.config import Profile
+from tasks.core.coverage import table
 from tasks.core.evaluation import EvalReport
 from tasks.core.run import PrefectRun, RunSummary, Story, TrackedRun, verdict
 from tasks.core.training import TrainingJob, TrainingMetric
@@ -68,9 +69,24 @@ def _git_commit() -> str:
 
 @stage_task("tracking", "record the dataset", timeout_seconds=900)
 def dataset_recorded(profile: Profile, tracked: TrackedRun, dataset: Dataset) -> None:
-    """Record dataset inputs, row counts, funnel and files."""
+    """Record dataset inputs, row counts, funnel, coverage, card and files; show funnel and card in Prefect."""
+    made = card.card_in(Path(dataset.split.train.path).parent)
     with stage("tracking"):
         track.dataset(profile.tracking, tracked, dataset.split, dataset.decisions)
+        coverage = table(dataset.split.coverage, profile.synthesis.coverage)
+        track.tables(profile.tracking, tracked, {"funnel": list(dataset.split.funnel.steps()), "coverage": coverage})
+        track.files(profile.tracking, tracked, made.files, "dataset")
+        create_table_artifact(
+            [step._asdict() for step in dataset.split.funnel.steps()],
+            key="dataset-funnel",
+            description="What came to each gate, what passed, why the rest did not, and an example.",
+        )
+        create_link_artifact(
+            f"{tracked.address}/artifacts/dataset/card.html",
+            link_text="Dataset card",
+            key="dataset-card",
+            description="What is in the dataset, what was left out, and how to make it again.",
+        )
 
 
 @stage_task("tracking", "record {job.job_id}", timeout_seconds=900)

@@ -50,7 +50,7 @@ def write_report(summary: RunSummary, folder: Path) -> Written:
     summary = summary.model_copy(update={"report_path": str(written.html)})
     facts = _facts(summary)
     for path, template in ((written.html, "report.html.j2"), (written.markdown, "report.md.j2")):
-        text = _environment(html=path.suffix == ".html").get_template(template).render(facts)
+        text = template_environment(html=path.suffix == ".html").get_template(template).render(facts)
         write_atomically(path, text.encode())
     write_atomically(written.summary, summary.model_dump_json(indent=2).encode() + b"\n")
     return written
@@ -68,7 +68,8 @@ def write_transcript(story: Story, folder: Path) -> Path:
     return path
 
 
-def _environment(*, html: bool) -> Environment:
+def template_environment(*, html: bool) -> Environment:
+    """Return the templates of this project with the filters that they use."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=html,
@@ -76,8 +77,13 @@ def _environment(*, html: bool) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(interval=interval, percent=percent, points=points, count="{:,}".format)
+    environment.filters.update(interval=interval, percent=percent, points=points, count="{:,}".format, cell=_cell)
     return environment
+
+
+def _cell(text: str) -> str:
+    """Return a text that fits into one cell of a Markdown table."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _facts(summary: RunSummary) -> dict[str, Any]:

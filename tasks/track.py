@@ -1,7 +1,7 @@
 """Records a run in MLflow so that it can be walked back from the model id to its scenarios; repeatable throughout."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,8 @@ import yaml
 
 from tasks import mlflow_store
 from tasks.core.config import Profile, TrackingConfig
-from tasks.core.dataset import DatasetFile, DatasetSplit
+from tasks.core.coverage import CoverageRow
+from tasks.core.dataset import DatasetFile, DatasetSplit, FunnelStep
 from tasks.core.evaluation import Comparison, DecisionSet, EvalReport
 from tasks.core.outcomes import failures
 from tasks.core.run import PrefectRun, RunSummary, TrackedRun
@@ -97,6 +98,24 @@ def dataset(tracking: TrackingConfig, run: TrackedRun, split: DatasetSplit, deci
         )
         for path in _paths(split, decisions):
             client.log_artifact(run.run_id, path, "dataset")
+
+
+def tables(
+    tracking: TrackingConfig, run: TrackedRun, named: Mapping[str, Sequence[FunnelStep] | Sequence[CoverageRow]]
+) -> None:
+    """Record tables of the dataset that MLflow shows and compares, each once.
+
+    Raises:
+        ServiceError: MLflow does not answer.
+    """
+    with mlflow_store.connected(tracking, "record the tables of the dataset") as client:
+        there = {artifact.path for artifact in client.list_artifacts(run.run_id, "dataset")}
+        for name, rows in named.items():
+            path = f"dataset/{name}_table.json"
+            # MLflow appends to a table that is there.
+            if path not in there and rows:
+                columns = {field: [getattr(row, field) for row in rows] for field in rows[0]._fields}
+                client.log_table(run.run_id, columns, path)
 
 
 def _paths(split: DatasetSplit, decisions: DecisionSet) -> Iterator[str]:

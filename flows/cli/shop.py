@@ -1,7 +1,7 @@
 """`zava chat`: a model at work in the shop, every tool call in sight."""
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -9,35 +9,47 @@ from flows.cli.common import ProfileOption, SetOption, err, last_model, out, rea
 
 if TYPE_CHECKING:
     from tasks.core.config import Profile
+    from tasks.episode import Guard
     from tasks.talk import Talk
 
 ModelOption = Annotated[
     str | None, typer.Option("--model", "-m", help="A model id; default: the last tuned one, else the base.")
 ]
+GuardOption = Annotated[
+    Literal["off", "warn", "block"],
+    typer.Option(
+        help="What to do with a call whose arguments nobody gave: run it, also show it, or do not run it.",
+    ),
+]
 CHAT_HELP = "Say what you want as a customer. /reset begins anew, /exit or Ctrl-D ends."
 
 
-def chat(model: ModelOption = None, profile: ProfileOption = "local", overrides: SetOption = None) -> None:
+def chat(
+    model: ModelOption = None,
+    profile: ProfileOption = "local",
+    overrides: SetOption = None,
+    guard: GuardOption = "off",
+) -> None:
     """Talk with a model that works in the shop, on a sandbox of its own; each tool call is shown with its result.
 
-    Example: `zava chat --model zava-base`
+    Example: `zava chat --model zava-base --guard warn`
     """
     config = read_profile(profile, overrides)
     loop = asyncio.new_event_loop()
     try:
         # Without the handler of `asyncio.run`, Ctrl-C reaches the prompt.
-        loop.run_until_complete(_chat(config, model or last_model(config) or config.training.base_model))
+        loop.run_until_complete(_chat(config, model or last_model(config) or config.training.base_model, guard))
     except KeyboardInterrupt:
         err.print("Ended.")
     finally:
         loop.close()
 
 
-async def _chat(config: "Profile", model: str) -> None:
+async def _chat(config: "Profile", model: str, guard: "Guard") -> None:
     from tasks.talk import open_talk
 
     address = f"http://127.0.0.1:{config.services.shop_port}/mcp"
-    async with open_talk(config, model, address) as talk:
+    async with open_talk(config, model, address, guard) as talk:
         err.print(f"{model} at {address}. {CHAT_HELP}", style="dim", markup=False)
         try:
             while await _turn(talk):

@@ -3,7 +3,7 @@
 import difflib
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
@@ -14,6 +14,8 @@ from tasks.core.scenario import Intent
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
+# `format` comes first: the others count on it.
+Gate = Literal["format", "policy", "provenance", "length", "execution", "goal", "duplicate", "near_duplicate"]
 
 
 class WorldConfig(Record):
@@ -36,13 +38,29 @@ class SynthesisConfig(Record):
     max_result_chars: Positive = Field(
         4000, description="Most characters of tool results in a conversation: the window of a small model is short."
     )
+    coverage: dict[str, Positive] = Field(
+        default_factory=dict,
+        description="Fewest training examples by 'tool outcome rule', such as 'cancel_pending_order refused "
+        "wrong_state'; what is missing is played on top.",
+    )
     shard_size: Positive = Field(100, description="Conversations per shard; a finished shard is never played again.")
 
 
 class ValidationConfig(Record):
     """Which gates a conversation must pass, and how many must get through."""
 
-    gates: tuple[Literal["format", "execution", "provenance"], ...] = ("format", "execution", "provenance")
+    gates: tuple[Gate, ...] = Field(get_args(Gate), description="In this order; a conversation stops at the first.")
+    max_tokens: Positive = Field(65_536, description="Most tokens of a row, estimated: what hosted providers take.")
+    similarity: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.95, description="Share of word triples that makes two conversations with the same calls near duplicates."
+    )
+    private: frozenset[str] = Field(
+        frozenset({"user_id", "order_id", "email", "payment_method_id"}),
+        description="Arguments whose values belong to one customer and must not be on both sides of the split.",
+    )
+    max_overlap: Share = Field(
+        0.1, description="Largest share of the held-out customers' runs of eight words that training may hold too."
+    )
     min_yield: Share = Field(0.9, description="Smallest share of conversations that must pass; less stops the run.")
 
 

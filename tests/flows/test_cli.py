@@ -129,7 +129,9 @@ def test_a_dataset_is_made_and_its_file_is_valid(tmp_path: Path) -> None:
     assert code == 0
     rows = json.loads(out)["split"]["train"]["path"]
     code, out, _ = zava("validate", rows)
-    assert (code, out.splitlines()[-1].startswith("4 of 4 lines are good")) == (0, True)
+    assert (code, "4 of 4 rows are good" in out.splitlines()[-1]) == (0, True)
+    code, out, _ = zava("validate", "--json", "--world", "local", rows)
+    assert (code, json.loads(out)[0]["errors"]) == (0, {})
 
 
 def test_a_broken_line_is_named_and_ends_with_one(tmp_path: Path) -> None:
@@ -137,7 +139,13 @@ def test_a_broken_line_is_named_and_ends_with_one(tmp_path: Path) -> None:
     path.write_text('{"messages": [\n')
     code, out, _ = zava("validate", str(path))
     assert code == 1
-    assert out.startswith("line 1: ")
+    assert out.startswith(f"error: {path}:1: not JSON: Expecting value at character 16 -> the line is cut off")
+
+
+def test_a_file_that_cannot_be_read_ends_with_two(tmp_path: Path) -> None:
+    assert zava("validate", str(tmp_path / "nowhere.jsonl"))[0] == 2
+    (tmp_path / "folder.jsonl").mkdir()
+    assert zava("validate", str(tmp_path / "folder.jsonl"))[0] == 2
 
 
 def test_a_model_server_that_is_down_ends_with_three(tmp_path: Path) -> None:
