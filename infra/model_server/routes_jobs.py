@@ -8,10 +8,17 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
+from infra.model_server.dataset_validation import is_preference_file
 from infra.model_server.errors import InvalidRequestError, NotFoundError
 from infra.model_server.jobs import NewJob, new_job_id
-from infra.model_server.progress import TRAINING_NAME, VALIDATION_NAME, Hyperparameters
-from infra.model_server.schemas import HyperparameterChoice, JobRequest
+from infra.model_server.progress import (
+    TRAINING_NAME,
+    VALIDATION_NAME,
+    Choosable,
+    Hyperparameters,
+    PreferenceHyperparameters,
+)
+from infra.model_server.schemas import HyperparameterChoice, JobRequest, PreferenceChoice
 from infra.model_server.services import Services
 
 PATH = "/fine_tuning/jobs"
@@ -42,13 +49,6 @@ def jobs_router(services: Services) -> APIRouter:
         """Describe a job."""
         return jobs.get(job_id)
 
-    @router.post(PATH + "/{job_id}/cancel")
-    def cancel(job_id: str) -> dict[str, Any]:
-        """Cancel a job."""
-        job = jobs.cancel(job_id)
-        runner.wake()
-        return job
-
     @router.get(PATH + "/{job_id}/events")
     def events(job_id: str, after: str | None = None, limit: Limit = 20) -> dict[str, Any]:
         """List a job's events, newest first."""
@@ -59,20 +59,49 @@ def jobs_router(services: Services) -> APIRouter:
         """List a job's checkpoints, newest first."""
         return jobs.checkpoints(job_id, after=after, limit=limit)
 
+    _add_moves(router, services)
     return router
+
+
+def _add_moves(router: APIRouter, services: Services) -> None:
+    jobs, runner = services.jobs, services.runner
+
+    @router.post(PATH + "/{job_id}/cancel")
+    def cancel(job_id: str) -> dict[str, Any]:
+        """Cancel a job."""
+        job = jobs.cancel(job_id)
+        runner.wake()
+        return job
+
+    @router.post(PATH + "/{job_id}/pause")
+    def pause(job_id: str) -> dict[str, Any]:
+        """Pause a job; a running one saves where it is."""
+        job = jobs.pause(job_id)
+        runner.wake()
+        return job
+
+    @router.post(PATH + "/{job_id}/resume")
+    def resume(job_id: str) -> dict[str, Any]:
+        """Let a paused job go on."""
+        job = jobs.resume(job_id)
+        runner.wake()
+        return job
 
 
 def _create(services: Services, body: JobRequest) -> dict[str, Any]:
     services.registry.get(body.model)
-    training = _data_file(services, body.training_file, "training_file")
-    validation = None if body.validation_file is None else _data_file(services, body.validation_file, "validation_file")
+    chosen = _hyperparameters(body)
+    training = _data_file(services, body.training_file, "training_file", chosen)
+    validation = None
+    if body.validation_file is not None:
+        validation = _data_file(services, body.validation_file, "validation_file", chosen)
     new = NewJob(
         model=body.model,
         training_file=body.training_file,
         validation_file=body.validation_file,
         suffix=body.suffix,
         seed=secrets.randbelow(2**31) if body.seed is None else body.seed,
-        hyperparameters=_hyperparameters(body),
+        hyperparameters=chosen,
         metadata=body.metadata,
     )
     job_id = new_job_id()
@@ -88,7 +117,7 @@ def _create(services: Services, body: JobRequest) -> dict[str, Any]:
         raise
 
 
-def _data_file(services: Services, file_id: str, param: str) -> Path:
+def _data_file(services: Services, file_id: str, param: str, chosen: Choosable) -> Path:
     try:
         file = services.files.get(file_id)
     except NotFoundError:
@@ -97,7 +126,15 @@ def _data_file(services: Services, file_id: str, param: str) -> Path:
         raise InvalidRequestError(f"File {file_id!r} has purpose {file['purpose']!r}, not 'fine-tune'.", param)
     if file["status"] != "processed":
         raise InvalidRequestError(f"File {file_id!r} is not valid: {file['status_details']}", param)
-    return services.files.content(file_id)
+    content = services.files.content(file_id)
+    preference = isinstance(chosen, PreferenceHyperparameters)
+    if is_preference_file(content) != preference:
+        wanted = "'input', 'preferred_output' and 'non_preferred_output'" if preference else "'messages'"
+        method = "dpo" if preference else "supervised"
+        raise InvalidRequestError(
+            f"The rows of file {file_id!r} do not fit method {method!r}: it needs {wanted}.", param
+        )
+    return content
 
 
 def _keep(content: Path, target: Path) -> None:
@@ -109,9 +146,13 @@ def _keep(content: Path, target: Path) -> None:
         shutil.copyfile(content, target)
 
 
-def _hyperparameters(body: JobRequest) -> Hyperparameters:
-    chosen = body.hyperparameters
-    if body.method is not None and body.method.supervised is not None:
-        chosen = body.method.supervised.hyperparameters or chosen
-    chosen = chosen or HyperparameterChoice()
-    return Hyperparameters(**{name: "auto" if value is None else value for name, value in chosen})
+def _hyperparameters(body: JobRequest) -> Choosable:
+    method = body.method
+    chosen: HyperparameterChoice = body.hyperparameters or HyperparameterChoice()
+    if method is not None and method.type == "dpo":
+        preference = method.dpo.hyperparameters if method.dpo else None
+        chosen = preference or PreferenceChoice(**chosen.model_dump())
+    elif method is not None and method.supervised is not None:
+        chosen = method.supervised.hyperparameters or chosen
+    kind = PreferenceHyperparameters if isinstance(chosen, PreferenceChoice) else Hyperparameters
+    return kind(**{name: "auto" if value is None else value for name, value in chosen})

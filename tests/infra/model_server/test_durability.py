@@ -92,6 +92,30 @@ def test_killed_cancelled_and_waiting_jobs_end_as_they_should(server: live.Serve
     assert live.trainer_pids(waiting) == []
 
 
+@pytest.mark.slow
+def test_a_paused_job_frees_the_trainer_and_goes_on_where_it_was(server: live.ServerProcess) -> None:
+    client, jobs = server.client, server.client.fine_tuning.jobs
+    job_id = start_job(client)
+    wait_for_step(client, job_id, 3)
+    assert jobs.pause(job_id).status == "paused"  # type: ignore[comparison-overlap]
+    live.wait_until(lambda: not live.trainer_pids(job_id), "the paused trainer to end")
+    done = live.steps_of(client, job_id)
+    assert 3 <= len(done) < STEPS
+    server.kill()
+    server.start()
+    assert jobs.retrieve(job_id).status == "paused"  # type: ignore[comparison-overlap]
+    assert live.trainer_pids(job_id) == []
+
+    jobs.resume(job_id)
+    job = live.finished(client, job_id)
+    assert job.status == "succeeded"
+    assert live.steps_of(client, job_id) == list(range(1, STEPS + 1))
+    records = [dated.record for dated in ProgressReader(server.data / "jobs" / job_id).new_records()]
+    assert records == []
+    messages = [event.message for event in jobs.list_events(job_id, limit=100)]
+    assert messages.count("Fine-tuning job paused") == messages.count("Fine-tuning job resumed") == 1
+
+
 def run_trainer(job_dir: Path, models_dir: Path, *, most_bytes: int) -> int:
     """Run a trainer that may not write files larger than `most_bytes`, and return its exit status."""
     (job_dir / "training.jsonl").write_bytes(tiny.jsonl(8))
