@@ -42,8 +42,8 @@ class Hyperparameters(BaseModel):
 class PreferenceHyperparameters(Hyperparameters):
     """What the user of direct preference optimisation may choose."""
 
-    beta: float | Auto = "auto"
-    """How much a step away from the base model weighs."""
+    beta: float | Auto
+    """How much a step away from the base model weighs; without a default, since it tells the two kinds apart."""
 
 
 Choosable = PreferenceHyperparameters | Hyperparameters

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
+from infra.model_server import documents
 from infra.model_server.dataset_validation import is_preference_file
 from infra.model_server.errors import InvalidRequestError, NotFoundError
 from infra.model_server.jobs import NewJob, new_job_id
@@ -27,34 +28,34 @@ Limit = Annotated[int, Query(ge=1, le=100)]
 
 def jobs_router(services: Services) -> APIRouter:
     """Return the routes over `services.jobs`."""
-    router = APIRouter(tags=["fine_tuning"])
+    router = APIRouter(tags=["fine_tuning"], responses=documents.ERRORS)
     jobs, runner = services.jobs, services.runner
 
-    @router.post(PATH)
+    @router.post(PATH, **documents.JOB)
     def create(body: JobRequest) -> dict[str, Any]:
         """Queue a fine-tuning job."""
         job = _create(services, body)
         runner.wake()
         return job
 
-    @router.get(PATH)
+    @router.get(PATH, openapi_extra=documents.METADATA_FILTER, **documents.JOBS)
     def page(request: Request, after: str | None = None, limit: Limit = 20) -> dict[str, Any]:
         """List jobs, newest first; `metadata[key]=value` filters."""
         found = (re.fullmatch(r"metadata\[(.*)\]", name) for name in request.query_params)
         wanted = {match[1]: request.query_params[match[0]] for match in found if match}
         return jobs.page(after=after, limit=limit, metadata=wanted)
 
-    @router.get(PATH + "/{job_id}")
+    @router.get(PATH + "/{job_id}", **documents.JOB)
     def retrieve(job_id: str) -> dict[str, Any]:
         """Describe a job."""
         return jobs.get(job_id)
 
-    @router.get(PATH + "/{job_id}/events")
+    @router.get(PATH + "/{job_id}/events", **documents.EVENTS)
     def events(job_id: str, after: str | None = None, limit: Limit = 20) -> dict[str, Any]:
         """List a job's events, newest first."""
         return jobs.events(job_id, after=after, limit=limit)
 
-    @router.get(PATH + "/{job_id}/checkpoints")
+    @router.get(PATH + "/{job_id}/checkpoints", **documents.CHECKPOINTS)
     def checkpoints(job_id: str, after: str | None = None, limit: Limit = 10) -> dict[str, Any]:
         """List a job's checkpoints, newest first."""
         return jobs.checkpoints(job_id, after=after, limit=limit)
@@ -66,21 +67,21 @@ def jobs_router(services: Services) -> APIRouter:
 def _add_moves(router: APIRouter, services: Services) -> None:
     jobs, runner = services.jobs, services.runner
 
-    @router.post(PATH + "/{job_id}/cancel")
+    @router.post(PATH + "/{job_id}/cancel", **documents.JOB)
     def cancel(job_id: str) -> dict[str, Any]:
         """Cancel a job."""
         job = jobs.cancel(job_id)
         runner.wake()
         return job
 
-    @router.post(PATH + "/{job_id}/pause")
+    @router.post(PATH + "/{job_id}/pause", **documents.JOB)
     def pause(job_id: str) -> dict[str, Any]:
         """Pause a job; a running one saves where it is."""
         job = jobs.pause(job_id)
         runner.wake()
         return job
 
-    @router.post(PATH + "/{job_id}/resume")
+    @router.post(PATH + "/{job_id}/resume", **documents.JOB)
     def resume(job_id: str) -> dict[str, Any]:
         """Let a paused job go on."""
         job = jobs.resume(job_id)

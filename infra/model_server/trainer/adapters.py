@@ -33,10 +33,9 @@ def load_model(spec: JobSpec) -> Any:
         r=RANK,
         lora_alpha=2 * RANK,
         target_modules="all-linear",
-        base_model_name_or_path=spec.base,
     )
     adapted_model = get_peft_model(model, config)
-    # PEFT writes the folder here; the id stays true when folders move.
+    # PEFT has written the folder here; the id stays true when folders move.
     config.base_model_name_or_path = spec.base
     return adapted_model
 

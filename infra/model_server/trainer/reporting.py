@@ -86,7 +86,7 @@ class Reporter(TrainerCallback):
         pausing = (self._job_dir / PAUSE_NAME).exists()
         unfinished = step < self._steps
         control.should_save = unfinished and (epoch_over or pausing or self._state_is_due())
-        control.should_training_stop = pausing
+        control.should_training_stop = control.should_training_stop or pausing
         self._save_asked = time.monotonic()
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:

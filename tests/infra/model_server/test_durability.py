@@ -1,6 +1,7 @@
 """Jobs survive what happens to their server, their trainer and their disk."""
 
 import os
+import random
 import resource
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from openai import OpenAI
 
 from infra.model_server.progress import Hyperparameters, JobSpec, ProgressReader
-from tests.infra.model_server import live, tiny
+from tests.infra.model_server import kills, live, tiny
 
 EPOCHS = 36
 STEPS = EPOCHS * 2
@@ -90,6 +91,14 @@ def test_killed_cancelled_and_waiting_jobs_end_as_they_should(server: live.Serve
     states = [job.status for job in list(client.fine_tuning.jobs.list(limit=3))[:3]]
     assert states == ["cancelled", "cancelled", "failed"]
     assert live.trainer_pids(waiting) == []
+
+
+@pytest.mark.slow
+def test_kills_at_random_moments_lose_and_double_nothing(server: live.ServerProcess) -> None:
+    # tests/bench/bench_kills.py does the same with twenty kills.
+    draw = random.Random(20)
+    kills.kill_server(server, 2, draw, longest=15.0)
+    kills.kill_trainer(server, draw, longest=10.0)
 
 
 @pytest.mark.slow

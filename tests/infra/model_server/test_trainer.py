@@ -36,7 +36,7 @@ LENGTHS = st.lists(st.integers(1, 4000), min_size=1, max_size=300)
 
 CHOICES = {"n_epochs": 2, "batch_size": 4, "learning_rate_multiplier": 5}
 LORA = {"lora": "always"}
-DPO = {"hyperparameters": PreferenceHyperparameters(**CHOICES), "rows_of": tiny.preference_jsonl}
+DPO = {"hyperparameters": PreferenceHyperparameters(**CHOICES, beta="auto"), "rows_of": tiny.preference_jsonl}
 
 
 def job_folder(
@@ -133,6 +133,7 @@ def steps_in(job_dir: Path) -> list[Step]:
     return [dated.record for dated in ProgressReader(job_dir).new_records() if isinstance(dated.record, Step)]
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 @pytest.mark.parametrize(("model", "changes"), [("tiny", {}), ("tiny-conv", {}), ("tiny", LORA), ("tiny", DPO)])
 def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(
     tmp_path: Path, models_dir: Path, model: str, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
