@@ -68,7 +68,7 @@ class Weights:
         with self._lock:
             self._drop_unused()
             try:
-                model.load_adapter(str(folder), adapter_name=name, local_files_only=True)
+                model.load_adapter(str(folder), adapter_name=name, adapter_kwargs={"local_files_only": True})
             except LOADING_ERRORS:
                 self._remove(name)
                 raise

@@ -26,8 +26,12 @@ from infra.model_server.settings import Settings
 from infra.model_server.trainer import adapters, run
 from tests.infra.model_server import tiny
 
-# PEFT 0.21 asks transformers 5.23 by a name that is to go.
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+pytestmark = [
+    # PEFT 0.21 asks transformers 5.23 by a name that is to go.
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
+    # It doubts that several adapters on one model are meant; here they are.
+    pytest.mark.filterwarnings("ignore:Already found a `peft_config` attribute:UserWarning"),
+]
 
 PROMPT = [30, 31, 32, 40, 50, 60]
 
