@@ -119,11 +119,11 @@ def _ready(
     parameters = inspect.signature(type(model).forward).parameters
     return LoadedModel(
         weights=weights,
-        adapter=adapter and adapter.name,
+        adapter=None if adapter is None else adapter.name,
         renderer=renderer,
         window=getattr(model.config.get_text_config(), "max_position_embeddings", None) or DEFAULT_WINDOW,
         fingerprint="fp_" + hashlib.sha256(str(entry.folder).encode()).hexdigest()[:10],
-        size=adapter.size if adapter else 0,
+        size=0 if adapter is None else adapter.size,
         takes_positions="position_ids" in parameters,
         last_only={"logits_to_keep": 1} if "logits_to_keep" in parameters else {},
         prefixes=PrefixCache(settings.prefix_cache_bytes),

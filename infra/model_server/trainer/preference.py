@@ -1,8 +1,8 @@
 """Direct preference optimisation (Rafailov et al., 2023): of two answers, the preferred one is to become likelier."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +23,7 @@ RATE = 0.1
 class PairWriter(RowWriter):
     """Renders files of preference rows into one Arrow file."""
 
-    features = Features(
+    features: ClassVar[Features] = Features(
         {name: List(Value("int32")) for name in ("input_ids", "labels", "rejected_ids", "rejected_labels")}
     )
 
@@ -89,8 +89,8 @@ def preference_choices(choices: Choices) -> Choices:
 class PreferenceTrainer(ConversationTrainer):
     """Trains on pairs; its accuracy is the share of pairs whose preferred answer gained on the other."""
 
-    accuracy_name = "reward_accuracy"
-    collate_rows = staticmethod(collate_pairs)
+    accuracy_name: ClassVar[str] = "reward_accuracy"
+    collate_rows: ClassVar[Callable[..., dict[str, torch.Tensor]]] = staticmethod(collate_pairs)
 
     def __init__(self, *, beta: float, **options: Any) -> None:
         """Train with the weight `beta` on staying close to the model as it is now."""

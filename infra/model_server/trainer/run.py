@@ -2,6 +2,7 @@
 
 import random
 import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -104,27 +105,29 @@ def prepare(spec: JobSpec, job_dir: Path, writer: ProgressWriter) -> Prepared:
             f"No conversation has an assistant turn within the model's {window} tokens.", "invalid_training_file"
         )
     _note_lost(first, window, writer)
-    choices = choose(spec.hyperparameters, parameters=model.num_parameters(), tokens_per_epoch=first.tokens)
-    if isinstance(model, PeftModel):
-        choices = adapter_choices(choices)
-    if beta is not None:
-        choices = preference_choices(choices)
+    choices = _choose(spec, model, first, beta)
     passes = [first] * choices.n_epochs
     if beta is None:
         # Rendered anew for each epoch, since renderers may vary what carries no meaning.
         passes[1:] = [
             rows.add(job_dir / TRAINING_NAME, f"{spec.seed}:rows:{epoch}") for epoch in range(1, choices.n_epochs)
         ]
-    plan = plan_run(
-        [one.lengths for one in passes], max_tokens=choices.max_tokens, max_rows=choices.max_rows, seed=spec.seed
-    )
+    lengths, row_count = [one.lengths for one in passes], len(first.lengths)
+    plan = plan_run(lengths, max_tokens=choices.max_tokens, max_rows=choices.max_rows, seed=spec.seed)
     if beta is not None:
-        plan = plan._replace(batches=[[row % len(first.lengths) for row in batch] for batch in plan.batches])
+        plan = plan._replace(batches=[[row % row_count for row in batch] for batch in plan.batches])
     tokens = sum(one.tokens for one in passes)
     trained = f"an adapter of rank {RANK}" if isinstance(model, PeftModel) else "all weights"
-    writer.write(_planned(choices, plan, len(first.lengths), tokens, trained, beta))
+    writer.write(_planned(choices, plan, row_count, tokens, trained, beta))
     validation = _validation(job_dir, kind, renderer, window, choices, spec.seed)
     return Prepared(model, rows.finish(), plan, choices, tokens, validation, renderer.pad_id, beta)
+
+
+def _choose(spec: JobSpec, model: Any, first: Pass, beta: float | None) -> Choices:
+    choices = choose(spec.hyperparameters, parameters=model.num_parameters(), tokens_per_epoch=first.tokens)
+    if isinstance(model, PeftModel):
+        choices = adapter_choices(choices)
+    return choices if beta is None else preference_choices(choices)
 
 
 def build_trainer(prepared: Prepared, seed: int, states: Path) -> ConversationTrainer:
@@ -149,8 +152,10 @@ def build_trainer(prepared: Prepared, seed: int, states: Path) -> ConversationTr
         seed=seed,
     )
     optimiser = build_optimiser(prepared.model, prepared.choices)
-    kind = ConversationTrainer if prepared.beta is None else partial(PreferenceTrainer, beta=prepared.beta)
-    trainer = kind(
+    make: Callable[..., ConversationTrainer] = ConversationTrainer
+    if prepared.beta is not None:
+        make = partial(PreferenceTrainer, beta=prepared.beta)
+    trainer = make(
         batches=prepared.plan.batches,
         pad_id=prepared.pad_id,
         model=prepared.model,
@@ -217,7 +222,9 @@ def _with_references(trainer: PreferenceTrainer, prepared: Prepared) -> Validati
     every_row_once = prepared.plan.batches[: prepared.plan.epoch_ends[0]]
     trainer.train_dataset = trainer.with_references(prepared.rows, every_row_once)
     held_out = prepared.validation
-    return held_out and held_out._replace(rows=trainer.with_references(held_out.rows, held_out.batches))
+    if held_out is None:
+        return None
+    return held_out._replace(rows=trainer.with_references(held_out.rows, held_out.batches))
 
 
 def _beta(chosen: Choosable) -> float | None:
