@@ -97,6 +97,9 @@ class Weights:
         model: Any = self.model
         if name not in getattr(model, "peft_config", {}):
             return
-        # Adapters that remain must not be taken by PEFT to be in use.
+        others = [other for other in model.peft_config if other != name]
+        if others:
+            # PEFT would choose another one itself, with a warning.
+            model.set_adapter(others[0])
         self._switch(None)
         model.delete_adapter(name)
