@@ -55,17 +55,17 @@ async def replay(
         sandbox = shop.reset()
         customer = _customer(scenario, sandbox.user(scenario.customer_id))
         agent = Agent(client, model, await shop.tools(), config)
-        calls, stopped = await converse(agent, shop, Scripted(customer), messages, MOST_CUSTOMER_TURNS, watch)
+        came = await converse(agent, shop, Scripted(customer), messages, MOST_CUSTOMER_TURNS, watch)
     return ReplayResult(
         model_id=model,
         scenario_id=scenario.id,
         verdict=judge(
-            calls,
+            came.calls,
             address_changed=_has_new_address(scenario, sandbox),
             nothing_else_changed=_with_new_address(scenario, sandbox) == _with_new_address(scenario, shop_base),
-            stopped=stopped.reason if stopped else None,
+            stopped=came.stopped.reason if came.stopped else None,
         ),
-        calls=calls,
+        calls=came.calls,
         messages=tuple(messages),
         seconds=time.monotonic() - started,
     )

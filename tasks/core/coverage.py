@@ -47,7 +47,7 @@ class CoverageRow(NamedTuple):
     tool: str
     outcome: str
     rule: str
-    count: int
+    seen: int
     target: int
     missing: int
 

@@ -37,7 +37,7 @@ def test_a_call_that_the_shop_refused_is_an_error() -> None:
 
 def test_the_table_sets_what_is_there_against_what_is_wanted() -> None:
     rows = table({"a ok x": 3, "b ok x": 1}, {"a ok x": 5, "c ok x": 2})
-    assert [(row.tool, row.count, row.target, row.missing) for row in rows] == [
+    assert [(row.tool, row.seen, row.target, row.missing) for row in rows] == [
         ("a", 3, 5, 2),
         ("b", 1, 0, 0),
         ("c", 0, 2, 2),
