@@ -24,7 +24,7 @@ from zava_mcp.snapshot import load_snapshot
 from zava_mcp.store import RetailStore
 
 pytestmark = pytest.mark.anyio
-CONFIG = EvaluationConfig(timeout_s=60, bootstrap_samples=100, concurrency=4)
+CONFIG = EvaluationConfig(timeout_s=240, bootstrap_samples=100, concurrency=4)
 SCENARIOS = draw_scenarios(small_view(), synthesis(), "heldout", 16, 5)
 TASKS = [task_of_scenario(scenario, small_view()) for scenario in SCENARIOS]
 

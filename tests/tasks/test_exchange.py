@@ -20,7 +20,7 @@ from tests.fake_evals import FakeEvals, run_grader
 from tests.fake_provider import FakeProvider, Reply, call, say
 
 pytestmark = pytest.mark.anyio
-CONFIG = EvaluationConfig(bootstrap_samples=50, timeout_s=60)
+CONFIG = EvaluationConfig(bootstrap_samples=50, timeout_s=240)
 SOURCE = Path(grader.__file__).read_text(encoding="utf-8")
 
 

@@ -23,7 +23,7 @@ from zava_mcp.seed import generate_shop
 from zava_mcp.store import RetailStore
 
 pytestmark = pytest.mark.anyio
-CONFIG = EvaluationConfig(timeout_s=60, concurrency=4)
+CONFIG = EvaluationConfig(timeout_s=240, concurrency=4)
 # An even and an odd seed of each kind: some kinds take turns.
 MEMBERS = tuple(draw_member(kind, seed) for seed in (1, 2) for kind in KINDS)
 
