@@ -3,12 +3,17 @@
 import json
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import torch
+from transformers import Lfm2ForCausalLM
 
 from infra.model_server.base.corpus import Dialogue, copying, direct
 from infra.model_server.base.lookups import lookups
+from infra.model_server.base.pretrain import carried_over
 from infra.model_server.base.workflow import RETAIL_TOOLS, workflow
+from infra.model_server.slot_renderer import SlotRenderer
 from zava_mcp.local import LocalShop
 from zava_mcp.seed import generate_shop
 
@@ -47,3 +52,11 @@ def test_a_seed_makes_the_same_dialogue_again(make: Callable[[random.Random], Di
 async def test_the_tools_that_no_workflow_may_use_are_those_of_the_shop() -> None:
     async with LocalShop(generate_shop(customers=5, products=5, orders=5)) as shop:
         assert {tool["function"]["name"] for tool in await shop.tools()} == RETAIL_TOOLS
+
+
+def test_a_base_that_is_gone_on_from_answers_as_before() -> None:
+    folder = Path("infra/model_server/base/zava-base")
+    renderer = SlotRenderer(folder)
+    tokens = torch.arange(0, renderer.v.size, 97)[None]
+    before = Lfm2ForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    assert torch.equal(carried_over(folder, renderer)(tokens).logits, before(tokens).logits)

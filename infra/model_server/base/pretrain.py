@@ -34,6 +34,7 @@ Row = tuple[list[int], list[int]]
 LAYERS = "cacacac"
 WIDTH, HEADS, FEED_FORWARD = 128, 4, 384
 MAX_ROW = 1800
+EMBEDDINGS = "model.embed_tokens.weight"
 
 
 def write_words(out: Path) -> None:
@@ -90,7 +91,8 @@ def carried_over(checkpoint: Path, renderer: SlotRenderer) -> Lfm2ForCausalLM:
     """
     model, old = new_model(renderer), Lfm2ForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
     v, state = renderer.v, old.state_dict()
-    table, before = model.get_input_embeddings().weight, old.get_input_embeddings().weight
+    table: torch.Tensor = model.state_dict()[EMBEDDINGS]
+    before: torch.Tensor = state[EMBEDDINGS]
     words = (checkpoint / "words.txt").read_text(encoding="utf-8").split()
     first_word = len(before) - len(words)
     known = {word: first_word + number for number, word in enumerate(words)}
@@ -102,7 +104,7 @@ def carried_over(checkpoint: Path, renderer: SlotRenderer) -> Lfm2ForCausalLM:
             like = known.get(word, known.get(word.lower()))
             if like is not None:
                 table[token] = before[like]
-    model.load_state_dict({**state, "model.embed_tokens.weight": table, "lm_head.weight": table})
+    model.load_state_dict({**state, EMBEDDINGS: table, "lm_head.weight": table})
     return model
 
 
