@@ -5,7 +5,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tasks import report
@@ -138,6 +138,8 @@ numbers = st.floats(-1e6, 1e6, allow_nan=False)
 
 
 @given(st.lists(st.tuples(numbers, numbers), max_size=50))
+@example([(0.0, 5e-324)])
+@settings(deadline=None)
 def test_any_points_make_a_chart_whose_marks_lie_inside(points: list[tuple[float, float]]) -> None:
     chart = str(line_chart("t", [Line("a", sorted(points), "a")], x_label="step", y_label="loss"))
     if not points:
