@@ -16,9 +16,10 @@ from tasks.core.errand import NEEDED_STATUS, SAFE_REASONS
 from tasks.core.errors import SynthesisError
 from tasks.core.phrases import PhraseBook
 from tasks.core.scenario import Intent, Scenario
-from zava_mcp.local import LocalShop
+from zava_mcp.local import LocalShop, ToolReply
 
 HAND_OFF = "The customer asks for a human agent."
+OUTSIDE = "The customer has a request that no tool of the assistant serves."
 EXAMPLES = 3  # products that are named when the customer asks for all
 
 Json = Mapping[str, Any]
@@ -88,29 +89,35 @@ class _Expert:
             outcomes.append((request["intent"], await self._serve_one(request)))
             if request["intent"] == "human":
                 return outcomes
-            if self._hear(self._customer.answer("anything_else")).facts.get("done"):
+            said = self._hear(self._customer.answer("anything_else"))
+            while "persists" in said.facts:
+                said = self._ask("anything_else", "refuse.again")
+            if said.facts.get("done"):
                 self._reply("goodbye")
                 return outcomes
 
     async def _authenticate(self) -> None:
         """Find the customer and read their profile at once."""
-        if "identity" not in self._heard:
-            self._ask("identity", "ask_identity")
-        who = self._heard["identity"]
-        if "email" in who:
-            user_id = await self._call("find_user_id_by_email", email=who["email"])
-        else:
-            user_id = await self._call(
-                "find_user_id_by_name_zip", first_name=who["first"], last_name=who["last"], zip=who["zip"]
-            )
+        while "identity" not in self._heard:
+            self._ask("identity", "ask_name_zip" if "no_email" in self._heard else "ask_identity")
+        user_id = await self._look_up(self._heard["identity"])
         self._profile = await self._read("get_user_details", user_id=user_id)
+
+    async def _look_up(self, who: Json) -> str:
+        """Return the id of the customer; where name and zip code lead to nobody, ask for them once again."""
+        if "email" in who:
+            return await self._call("find_user_id_by_email", email=who["email"])
+        tool = "find_user_id_by_name_zip"
+        found, is_error = await self._try(tool, first_name=who["first"], last_name=who["last"], zip=who["zip"])
+        if not is_error:
+            return found
+        who = self._ask("identity", "ask_zip_again").facts["identity"]
+        return await self._call(tool, first_name=who["first"], last_name=who["last"], zip=who["zip"])
 
     async def _serve_one(self, request: Json) -> str:
         match request["intent"]:
             case "human":
-                await self._call("transfer_to_human_agents", summary=HAND_OFF)
-                self._reply("transferred")
-                return "transferred"
+                return await self._hand_over(request)
             case "list_products":
                 return await self._list_products()
             case "update_address":
@@ -120,6 +127,15 @@ class _Expert:
             case _:
                 return await self._serve_order(request)
 
+    async def _hand_over(self, request: Json) -> str:
+        """Hand over to a human who was asked for, or who is agreed to for what no tool can do."""
+        outside = request.get("outside", False)
+        if outside and not self._confirmed("human"):
+            return "kept"
+        await self._call("transfer_to_human_agents", summary=OUTSIDE if outside else HAND_OFF)
+        self._reply("transferred")
+        return "transferred"
+
     async def _list_products(self) -> str:
         products = await self._read("list_products")
         examples = ", ".join(list(products)[:EXAMPLES])
@@ -127,6 +143,10 @@ class _Expert:
         return "answered"
 
     async def _update_address(self, request: Json) -> str:
+        if "person" in request:
+            return self._refuse("other_person")
+        if "detail" in request:
+            return self._refuse("fixed_detail", detail=request["detail"])
         address = request["address"]
         if not self._confirmed("update_address", address=_one_line(address)):
             return "kept"
@@ -146,23 +166,33 @@ class _Expert:
         raise SynthesisError(f"Customer {self._profile['user_id']!r} has no order with {name!r}.")
 
     async def _serve_order(self, request: Json) -> str:
-        """Serve a request about one order: check owner and state first, then do what is wanted."""
-        order_id, intent = request["order_id"], request["intent"]
+        """Serve a request about the order that is named; where it was the wrong one, about the one that is meant."""
+        order_id = request.get("order_id") or self._ask("order", "ask_order").facts["order_id"]
+        outcome = await self._serve_named(order_id, request)
+        meant = self._heard.pop("meant", None)
+        return outcome if meant is None else await self._serve_named(meant, request)
+
+    async def _serve_named(self, order_id: str, request: Json) -> str:
+        """Check owner and state first, then do what is wanted."""
+        intent = request["intent"]
         if order_id not in self._profile["orders"]:
-            self._reply("refuse.foreign_order", order=order_id)
-            return "refused foreign_order"
+            return self._refuse("foreign_order", order=order_id)
         order = await self._order(order_id)
         if intent == "order_status":
             self._reply("status", order=order_id, status=order["status"])
             return "answered"
         if order["status"] != NEEDED_STATUS[intent]:
-            self._reply("refuse.wrong_state", order=order_id, status=order["status"])
-            return "refused wrong_state"
-        match intent:
+            return self._refuse("wrong_state", order=order_id, status=order["status"])
+        return await self._change(order, request)
+
+    async def _change(self, order: Json, request: Json) -> str:
+        match request["intent"]:
             case "cancel":
                 return await self._cancel(order, request)
             case "return":
                 return await self._return(order, request)
+            case "exchange" | "modify_items" if "product" in request:
+                return self._refuse("other_product", item=request["item"])
             case "exchange" | "modify_items":
                 return await self._replace(order, request)
             case "modify_payment":
@@ -170,7 +200,9 @@ class _Expert:
             case _:
                 address = request["address"]
                 shown = _one_line(address)
-                return await self._write(intent, "modify_pending_order_address", order, address, address=shown)
+                return await self._write(
+                    "modify_order_address", "modify_pending_order_address", order, address, address=shown
+                )
 
     async def _cancel(self, order: Json, request: Json) -> str:
         reason = request.get("reason") or self._ask("reason", "ask_reason").facts["reason"]
@@ -183,6 +215,10 @@ class _Expert:
         items = [_item(order, name) for name in request["items"]]
         mention = request.get("payment") or self._ask("refund", "ask_refund").facts["payment"]
         method = self._method(mention, order)
+        if method is None:
+            return self._refuse("unknown_payment")
+        if not self._may_be_refunded(order, method):
+            return self._refuse("wrong_refund", order=order["order_id"])
         arguments = {"item_ids": [item["item_id"] for item in items], "payment_method_id": method}
         shown = " and ".join(f"the {item['name']}" for item in items)
         return await self._write(
@@ -194,11 +230,16 @@ class _Expert:
         intent: Intent = request["intent"]
         items = [_item(order, change["item"]) for change in request["changes"]]
         products = [await self._product(item["product_id"]) for item in items]
-        new_ids = [
-            _variant(product, change["options"]) for product, change in zip(products, request["changes"], strict=True)
-        ]
+        new_ids: list[str] = []
+        for product, change in zip(products, request["changes"], strict=True):
+            new_id = _variant(product, change["options"])
+            if new_id is None:
+                return self._refuse("not_available", item=change["item"])
+            new_ids.append(new_id)
         mention = request.get("payment") or self._ask("payment", "ask_payment").facts["payment"]
         method = self._method(mention, order)
+        if method is None:
+            return self._refuse("unknown_payment")
         arguments = {
             "item_ids": [item["item_id"] for item in items],
             "new_item_ids": new_ids,
@@ -212,6 +253,10 @@ class _Expert:
 
     async def _move_payment(self, order: Json, request: Json) -> str:
         method = self._method(request["payment"], order)
+        if method is None:
+            return self._refuse("unknown_payment")
+        if not self._covers(method, order["payment_history"][0]["amount"]):
+            return self._refuse("card_too_small", order=order["order_id"], payment=method)
         shown = {"old": order["payment_history"][0]["payment_method_id"], "payment": method}
         arguments = {"payment_method_id": method}
         return await self._write("modify_payment", "modify_pending_order_payment", order, arguments, **shown)
@@ -228,18 +273,31 @@ class _Expert:
     def _confirmed(self, intent: Intent, **shown: str) -> bool:
         if self._ask("confirmation", f"confirm.{intent}", **shown).facts["confirms"]:
             return True
-        self._reply("kept")
+        if "meant" not in self._heard:
+            self._reply("kept")
         return False
 
-    def _method(self, mention: Json, order: Json) -> str:
-        """Return the id of the payment method that the customer means."""
+    def _refuse(self, rule: str, **slots: str) -> str:
+        self._reply(f"refuse.{rule}", **slots)
+        return f"refused {rule}"
+
+    def _may_be_refunded(self, order: Json, method: str) -> bool:
+        original = order["payment_history"][0]["payment_method_id"]
+        return method == original or self._profile["payment_methods"][method]["source"] == "gift_card"
+
+    def _covers(self, method: str, amount: float) -> bool:
+        """Whether a payment method can pay an amount; only a gift card can be too small."""
+        balance = self._profile["payment_methods"][method].get("balance")
+        return balance is None or balance >= amount
+
+    def _method(self, mention: Json, order: Json) -> str | None:
+        """Return the id of the payment method that the customer means, or None where they have none of the kind."""
         if "id" in mention:
             return str(mention["id"])
         if "original" in mention:
             return str(order["payment_history"][0]["payment_method_id"])
         methods = self._profile["payment_methods"].values()
-        [method_id] = [method["id"] for method in methods if method["source"] == mention["kind"]]
-        return str(method_id)
+        return next((str(method["id"]) for method in methods if method["source"] == mention["kind"]), None)
 
     async def _order(self, order_id: str) -> dict[str, Any]:
         """Return an order, read once: a change returns it as it then is."""
@@ -271,7 +329,14 @@ class _Expert:
         return record
 
     async def _call(self, tool: str, **arguments: Any) -> str:
-        """Make one call, its arguments in the order of the tool's schema, and return the text of the result."""
+        """Make one call that the shop must not refuse, and return the text of the result."""
+        text, is_error = await self._try(tool, **arguments)
+        if is_error:
+            raise SynthesisError(f"The shop refused {tool}({json.dumps(arguments)}) of the expert: {text}")
+        return text
+
+    async def _try(self, tool: str, **arguments: Any) -> ToolReply:
+        """Make one call, its arguments in the order of the tool's schema, and return what the shop says."""
         ordered = {name: arguments[name] for name in self._arguments[tool] if name in arguments}
         self._calls += 1
         call = ToolCall(
@@ -280,11 +345,9 @@ class _Expert:
             arguments=json.dumps(ordered, separators=(",", ":"), ensure_ascii=False),
         )
         self.messages.append(Message(role="assistant", tool_calls=(call,)))
-        text, is_error = await self._shop.call(tool, ordered)
-        if is_error:
-            raise SynthesisError(f"The shop refused {tool}({call.arguments}) of the expert: {text}")
-        self.messages.append(Message(role="tool", content=text, tool_call_id=call.id))
-        return text
+        reply = await self._shop.call(tool, ordered)
+        self.messages.append(Message(role="tool", content=reply.text, tool_call_id=call.id))
+        return reply
 
 
 def _item(order: Json, name: str) -> Json:
@@ -292,10 +355,10 @@ def _item(order: Json, name: str) -> Json:
     return dict(item)
 
 
-def _variant(product: Json, options: Json) -> str:
-    """Return the id of the one available variant with these options."""
-    [item_id] = [v["item_id"] for v in product["variants"].values() if v["available"] and v["options"] == options]
-    return str(item_id)
+def _variant(product: Json, options: Json) -> str | None:
+    """Return the id of the available variant with these options, or None where there is none."""
+    fitting = (v["item_id"] for v in product["variants"].values() if v["available"] and v["options"] == options)
+    return next(map(str, fitting), None)
 
 
 def _one_line(address: Json) -> str:

@@ -148,7 +148,7 @@ async def _play_missing(shards: Sequence[Shard], store: RetailStore, phrases: Ph
 def _code_sha256() -> str:
     """Return the digest of the code that draws, speaks and serves: another expert is another teacher."""
     own = Path(tasks.__path__[0])
-    names = ("expert.py", "core/customer.py", "core/drawing.py", "core/errand.py", "core/phrases.py")
+    names = ("expert.py", *(f"core/{name}.py" for name in ("customer", "drawing", "errand", "hurdles", "phrases")))
     files = [own / name for name in names] + sorted(Path(zava_mcp.__path__[0]).glob("*.py"))
     digest = hashlib.sha256()
     for file in files:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from tasks.core.errors import ConfigError
 from tasks.core.record import Record
-from tasks.core.scenario import Intent
+from tasks.core.scenario import Hurdle, Intent, Trap
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -34,6 +34,14 @@ class SynthesisConfig(Record):
     intents: dict[Intent, float] = Field(description="Weight of each intent in the mix.")
     max_requests: Annotated[int, Field(ge=1, le=3)] = Field(3, description="Most requests in one conversation.")
     trap_rate: Share = Field(0.15, description="Share of requests that the policy refuses.")
+    traps: tuple[Trap, ...] = Field(
+        ("foreign_order", "wrong_state", "unacceptable_reason", "changes_mind"),
+        description="The kinds of refused requests; the default ones are those that the small model was made for.",
+    )
+    hurdles: dict[Hurdle, Share] = Field(
+        default_factory=dict,
+        description="Share of the conversations that have each difficulty, of those that it fits; none by default.",
+    )
     noise_rate: Share = Field(0.25, description="Share of customer turns with small talk around them.")
     max_result_chars: Positive = Field(
         4000, description="Most characters of tool results in a conversation: the window of a small model is short."

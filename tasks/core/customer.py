@@ -5,13 +5,16 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from tasks.core.phrases import PhraseBook, Spoken
-from tasks.core.scenario import Request, Scenario
+from tasks.core.scenario import OWN_WORDS, REFUSED, Hurdle, Request, Scenario
 
-Question = Literal["identity", "request", "reason", "refund", "payment", "confirmation", "anything_else"]
+Question = Literal["identity", "request", "order", "reason", "refund", "payment", "confirmation", "anything_else"]
 
 GREETS = 0.7  # share of conversations that begin with a greeting
 CONNECTS = 0.6  # share of further requests with a connecting phrase
 TELLS_AT_ONCE = 0.5  # share of vague customers who name their request along with their identity
+IMPATIENCE = 0.6  # share of turns in which an impatient customer says so
+TYPOS = 0.12  # share of longer words that a hasty customer writes with a slip
+_SPELT_WELL = frozenset({"yes", "no", "correct.order", "do.human", "request.human"})  # read by rules of the policy
 REASON_FIRST = 0.3  # share of cancellations whose reason comes before the request
 
 
@@ -33,6 +36,8 @@ class ScriptedCustomer:
         self._rng = rng
         self._next = 0
         self._spoken: list[str] = []
+        self._gave_wrong_zip = False
+        self._slips = set(scenario.hurdles)  # each but haste and impatience happens once
 
     @property
     def template_ids(self) -> tuple[str, ...]:
@@ -59,6 +64,8 @@ class ScriptedCustomer:
         match question:
             case "request":
                 return self._next < len(self._scenario.requests)
+            case "order":
+                return self._next > 0 and "order_id" in self._current.facts
             case "reason":
                 return self._next > 0 and "reason" in self._current.facts
             case "refund" | "payment":
@@ -77,24 +84,43 @@ class ScriptedCustomer:
                 return self._noisy(self._request())
             case "anything_else":
                 return self._go_on()
+            case "order":
+                order_id = self._current.facts["order_id"]
+                return self._noisy(Said(self._say("answer.order", order=order_id), {"order_id": order_id}))
             case "reason":
                 return self._noisy(self._reason(self._current))
             case "refund" | "payment":
                 return self._payment(self._current, "answer.payment")
             case "confirmation":
-                confirms = self._current.trap != "changes_mind"
-                return Said(self._say("yes" if confirms else "no"), {"confirms": confirms})
+                return self._decide()
 
     @property
     def _current(self) -> Request:
         return self._scenario.requests[self._next - 1]
 
+    def _decide(self) -> Said:
+        if self._current.first_named and self._slip("wrong_order"):
+            meant = self._current.facts["order_id"]
+            return Said(self._say("correct.order", order=meant), {"confirms": False, "meant": meant})
+        confirms = self._current.trap != "changes_mind"
+        return Said(self._say("yes" if confirms else "no"), {"confirms": confirms})
+
+    def _slip(self, hurdle: Hurdle) -> bool:
+        """Whether a difficulty comes now; it comes once."""
+        comes = hurdle in self._slips
+        self._slips.discard(hurdle)
+        return comes
+
     def _identify(self) -> Said:
+        if self._slip("no_email"):
+            return self._noisy(Said(self._say("no_email"), {"no_email": True}))
         if self._next == 0 and self._rng.random() < TELLS_AT_ONCE:
             return _joined(self._identity(), self._request())
         return self._noisy(self._identity())
 
     def _go_on(self) -> Said:
+        if self._current.trap in REFUSED and self._slip("persists"):
+            return Said(self._say("persist"), {"persists": True})
         if self._next == len(self._scenario.requests):
             return Said(self._say("goodbye"), {"done": True})
         connector = [Said(self._say("connector"), {})] if self._rng.random() < CONNECTS else []
@@ -104,8 +130,13 @@ class ScriptedCustomer:
         if self._scenario.authenticate_by == "email":
             facts = {"email": self._user["email"]}
         else:
-            name = self._user["name"]
-            facts = {"first": name["first_name"], "last": name["last_name"], "zip": self._user["address"]["zip"]}
+            name, right = self._user["name"], self._user["address"]["zip"]
+            wrong, corrects = self._slip("wrong_zip"), self._gave_wrong_zip
+            self._gave_wrong_zip = wrong
+            zip_code = self._scenario.wrong_zip if wrong else right
+            facts = {"first": name["first_name"], "last": name["last_name"], "zip": zip_code}
+            if corrects:
+                return Said(self._say("identity.corrected", zip=zip_code), {"identity": facts})
         return Said(self._say(f"identity.{self._scenario.authenticate_by}", **facts), {"identity": facts})
 
     def _request(self) -> Said:
@@ -115,8 +146,9 @@ class ScriptedCustomer:
         told = {key: value for key, value in request.facts.items() if key not in request.late}
         if request.intent == "modify_payment":
             told["payment"] = _mention(request.facts["payment"])
-        spoken = self._phrases.request(request.intent, self._scenario.split, self._rng, **self._slots(request))
-        parts = [Said(self._heard(spoken), {})]
+        if request.first_named and "wrong_order" in self._slips:
+            told["order_id"] = request.first_named
+        parts = [Said(self._wish(request, self._slots(request, told)), {})]
         if "reason" in told:
             parts.append(self._reason(request))
             if self._rng.random() < REASON_FIRST:
@@ -126,6 +158,14 @@ class ScriptedCustomer:
             parts.append(self._payment(request, act))
             told["payment"] = _mention(request.facts["payment"])
         return Said(_joined(*parts).text, {"request": {"intent": request.intent, **told}})
+
+    def _wish(self, request: Request, slots: Mapping[str, str]) -> str:
+        """Say what is wanted, by the templates of the intent or, where they say something else, of the trap."""
+        act = request.intent if request.trap not in OWN_WORDS else request.trap
+        if "order_id" in request.late:
+            act = f"unnamed.{act}"
+        spoken = self._phrases.request(act, self._scenario.split, self._rng, self._typos(f"request.{act}"), **slots)
+        return self._heard(spoken)
 
     def _reason(self, request: Request) -> Said:
         reason = request.facts["reason"]
@@ -144,14 +184,12 @@ class ScriptedCustomer:
             case _:
                 return payment["id"]
 
-    def _slots(self, request: Request) -> dict[str, str]:
+    def _slots(self, request: Request, told: Mapping[str, Any]) -> dict[str, str]:
         """Return the words for the slots of a request's templates."""
         facts = request.facts
-        slots: dict[str, str] = {}
-        if "order_id" in facts:
-            slots["order"] = facts["order_id"]
-        if "item" in facts:
-            slots["item"] = facts["item"]
+        slots = {key: facts[key] for key in ("item", "person", "detail", "product") if key in facts}
+        if "order_id" in told:
+            slots["order"] = told["order_id"]
         if "items" in facts:
             slots["items"] = " and ".join(f"the {name}" for name in facts["items"])
         if "address" in facts:
@@ -182,14 +220,18 @@ class ScriptedCustomer:
 
     def _noisy(self, said: Said) -> Said:
         """Put small talk before or after some turns."""
-        if self._rng.random() >= self._scenario.noise_rate:
+        impatient = "impatient" in self._slips
+        if self._rng.random() >= (IMPATIENCE if impatient else self._scenario.noise_rate):
             return said
-        parts = [said, Said(self._say("small_talk"), {})]
+        parts = [said, Said(self._say("impatience" if impatient else "small_talk"), {})]
         self._rng.shuffle(parts)
         return _joined(*parts)
 
     def _say(self, act: str, **slots: str) -> str:
-        return self._heard(self._phrases.say(act, self._scenario.split, self._rng, **slots))
+        return self._heard(self._phrases.say(act, self._scenario.split, self._rng, self._typos(act), **slots))
+
+    def _typos(self, act: str) -> float:
+        return TYPOS if "typos" in self._slips and act not in _SPELT_WELL else 0.0
 
     def _heard(self, spoken: Spoken) -> str:
         self._spoken += spoken.template_ids

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, Literal, NamedTuple, get_args
 
 from tasks.core.config import SynthesisConfig
-from tasks.core.errand import TRAPS, Errand, ErrandDrawer
+from tasks.core.errand import TRAPS, Errand, ErrandDrawer, result_length
 from tasks.core.errors import SynthesisError
+from tasks.core.hurdles import Room, with_hurdles
 from tasks.core.scenario import STORY_CUSTOMER, GoldCall, Intent, Request, Scenario, ShopView, Split, Trap, split_of
 
 REQUEST_COUNTS = (0.5, 0.33, 0.17)  # how often a conversation holds 1, 2, 3 requests
@@ -64,6 +65,7 @@ class _Cast(NamedTuple):
     split: Split
     customers: Sequence[str]
     known_by_name: Set[str]
+    people: Set[tuple[str, str, str]]  # all names with their zip codes
 
 
 def _cast(shop: ShopView, split: Split) -> _Cast:
@@ -72,7 +74,7 @@ def _cast(shop: ShopView, split: Split) -> _Cast:
         raise SynthesisError(f"The shop has {len(customers)} customers in the split {split!r}; scenarios need 2.")
     namesakes = Counter(_name_zip(user) for user in shop.users.values())
     clear = {user_id for user_id in customers if namesakes[_name_zip(shop.users[user_id])] == 1}
-    return _Cast(split, customers, clear)
+    return _Cast(split, customers, clear, set(namesakes))
 
 
 def _draw_one(
@@ -87,10 +89,11 @@ def _draw_one(
     for _ in range(PLANS_TRIED):
         plan = wanted or _plan(config, rng)
         for customer_id in rng.sample(customers, min(CUSTOMERS_TRIED, len(customers))):
-            errands = _draw_errands(ErrandDrawer(shop, customer_id, customers, rng), plan, config.max_result_chars)
+            drawer = ErrandDrawer(shop, customer_id, customers, rng)
+            errands = _draw_errands(drawer, plan, config.max_result_chars)
             if errands is None:
                 continue
-            return Scenario(
+            drawn = Scenario(
                 id=scenario_id,
                 seed=rng.getrandbits(32),
                 split=cast.split,
@@ -102,8 +105,23 @@ def _draw_one(
                 gold_outcome=outcome_of((errand.request.intent, errand.outcome) for errand in errands),
                 noise_rate=config.noise_rate,
             )
+            room = _room(shop, cast, customer_id, config.max_result_chars - drawer.result_chars)
+            # A die of its own, so that with and without hurdles the same errands are drawn.
+            return with_hurdles(drawn, config.hurdles, room, random.Random(f"{scenario_id}/{drawn.seed}/hurdles"))
     wishes = ", ".join(f"{intent} ({trap})" if trap else intent for intent, trap in plan)
     raise SynthesisError(f"No customer of the split {cast.split!r} has the orders for {wishes}; take a larger shop.")
+
+
+def _room(shop: ShopView, cast: _Cast, customer_id: str, spare_chars: int) -> Room:
+    """Return what there is room for beside the errands; a zip code of others leads to nobody of the customer's name."""
+    user = shop.users[customer_id]
+    first, last, own = _name_zip(user)
+    zips = {shop.users[peer]["address"]["zip"] for peer in cast.customers} - {own}
+    orders = map(shop.orders.__getitem__, user["orders"])
+    return Room(
+        orders=[order for order in orders if result_length(order) <= spare_chars],
+        zips=sorted(code for code in zips if (first, last, code) not in cast.people),
+    )
 
 
 def _plan(config: SynthesisConfig, rng: random.Random) -> list[Wish]:
@@ -117,16 +135,16 @@ def _plan(config: SynthesisConfig, rng: random.Random) -> list[Wish]:
             break
         intents += rng.choices(open_intents, [config.intents[i] for i in open_intents])
     intents.sort(key=lambda intent: intent == "human")
-    return [(intent, _trap(intent, config.trap_rate, rng)) for intent in intents]
+    return [(intent, _trap(intent, config, rng)) for intent in intents]
 
 
 def _may_follow(chosen: Sequence[Intent], intent: Intent) -> bool:
     return not (intent in ONCE and intent in chosen)
 
 
-def _trap(intent: Intent, rate: float, rng: random.Random) -> Trap | None:
-    traps = TRAPS.get(intent)
-    return rng.choice(traps) if traps and rng.random() < rate else None
+def _trap(intent: Intent, config: SynthesisConfig, rng: random.Random) -> Trap | None:
+    traps = [trap for trap in TRAPS.get(intent, ()) if trap in config.traps]
+    return rng.choice(traps) if traps and rng.random() < config.trap_rate else None
 
 
 def _draw_errands(drawer: ErrandDrawer, plan: Sequence[Wish], max_chars: int) -> list[Errand] | None:

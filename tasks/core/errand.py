@@ -27,16 +27,20 @@ NEEDED_STATUS: dict[Intent, str] = {
 }
 _STATUSES = ("pending", "processed", "delivered", "cancelled")
 _ABOUT_AN_ORDER: tuple[Trap, ...] = ("foreign_order", "wrong_state", "changes_mind")
+# Append new ones: which trap a seed draws depends on the order.
 TRAPS: dict[Intent, tuple[Trap, ...]] = {
-    "update_address": ("changes_mind",),
+    "update_address": ("changes_mind", "other_person", "fixed_detail"),
     "order_status": ("foreign_order",),
     "cancel": ("foreign_order", "wrong_state", "unacceptable_reason", "changes_mind"),
-    "return": _ABOUT_AN_ORDER,
-    "exchange": _ABOUT_AN_ORDER,
-    "modify_items": _ABOUT_AN_ORDER,
-    "modify_payment": _ABOUT_AN_ORDER,
+    "return": (*_ABOUT_AN_ORDER, "wrong_refund"),
+    "exchange": (*_ABOUT_AN_ORDER, "not_available", "other_product"),
+    "modify_items": (*_ABOUT_AN_ORDER, "not_available", "other_product"),
+    "modify_payment": (*_ABOUT_AN_ORDER, "unknown_payment", "card_too_small"),
     "modify_order_address": _ABOUT_AN_ORDER,
+    "human": ("outside",),
 }
+FIXED_DETAILS = ("email", "name", "user id")
+_PAYMENT_KINDS = ("credit_card", "paypal", "gift_card")
 
 
 class Errand(NamedTuple):
@@ -69,7 +73,7 @@ class ErrandDrawer:
         self._taken: set[str] = set()  # orders that a change is asked for; a question may still follow
         self._asked_about: set[str] = set()
         self._shown: set[str] = set()
-        self.result_chars = _chars(self._user)  # of all tool results so far, as JSON
+        self.result_chars = result_length(self._user)  # of all tool results so far, as JSON
         self._spent_cards: set[str] = set()
         self._drawers: dict[Intent, Callable[[Trap | None], Errand | None]] = {
             "update_address": self._update_address,
@@ -82,7 +86,7 @@ class ErrandDrawer:
             "modify_payment": self._modify_payment,
             "modify_order_address": self._modify_order_address,
             "list_products": self._list_products,
-            "human": lambda _: Errand(Request(intent="human", facts={}), None, "transferred"),
+            "human": self._human,
         }
 
     def draw(self, intent: Intent, trap: Trap | None) -> Errand | None:
@@ -95,21 +99,38 @@ class ErrandDrawer:
     def _count(self, errand: Errand) -> None:
         for record in errand.shows:
             key = str(record.get("order_id") or record.get("product_id") or "products")
-            self.result_chars += 0 if key in self._shown else _chars(record)
+            self.result_chars += 0 if key in self._shown else result_length(record)
             self._shown.add(key)
         if errand.call is not None:
-            self.result_chars += _chars(errand.shows[0] if errand.shows else self._user)
+            self.result_chars += result_length(errand.shows[0] if errand.shows else self._user)
 
     def _update_address(self, trap: Trap | None) -> Errand | None:
+        if trap in {"other_person", "fixed_detail"}:
+            return self._forbidden_change(trap)
         address = self._new_address(self._user["address"])
         if address is None:
             return None
         request = Request(intent="update_address", facts={"address": address}, trap=trap)
         return self._closed(request, "update_address", {"user_id": self._user["user_id"], **address})
 
+    def _forbidden_change(self, trap: Trap | None) -> Errand | None:
+        """Return a wish about the profile of somebody else, or about what nobody can change in their own."""
+        if trap == "fixed_detail":
+            facts = {"detail": self._rng.choice(FIXED_DETAILS)}
+        else:
+            peer = self._shop.users[self._rng.choice(self._peers)]
+            if peer["user_id"] == self._user["user_id"]:
+                return None
+            facts = {"person": peer["email"]}
+        return Errand(Request(intent="update_address", facts=facts, trap=trap), None, f"refused {trap}")
+
     def _list_products(self, trap: Trap | None) -> Errand:
         products = {product["name"]: product_id for product_id, product in self._shop.products.items()}
         return Errand(Request(intent="list_products", facts={}, trap=trap), None, "answered", (products,))
+
+    def _human(self, trap: Trap | None) -> Errand:
+        facts = {"outside": True} if trap == "outside" else {}
+        return Errand(Request(intent="human", facts=facts, trap=trap), None, "transferred")
 
     def _order_status(self, trap: Trap | None) -> Errand | None:
         orders = self._foreign(_STATUSES) if trap == "foreign_order" else self._orders
@@ -146,7 +167,7 @@ class ErrandDrawer:
         items = self._items(order, most=2) if order else []
         if order is None or not items:
             return None
-        payment = self._refund_method(order)
+        payment = self._forbidden_refund(order) if trap == "wrong_refund" else self._refund_method(order)
         if payment is None:
             return None
         facts = {"order_id": order["order_id"], "items": [item["name"] for item in items], "payment": payment}
@@ -160,7 +181,9 @@ class ErrandDrawer:
 
     def _replace(self, intent: Intent, trap: Trap | None, most: int) -> Errand | None:
         order = self._order(intent, trap)
-        swaps = self._swaps(order, most) if order else []
+        if trap == "other_product":
+            return self._other_product(intent, order)
+        swaps = self._swaps(order, most, trap) if order else []
         if order is None or not swaps:
             return None
         difference = sum((_money(new["price"]) - _money(old["price"]) for old, new in swaps), Decimal(0))
@@ -185,12 +208,22 @@ class ErrandDrawer:
         products = [self._shop.products[old["product_id"]] for old, _ in swaps]
         return self._closed(request, tool, arguments, order, *products)
 
+    def _other_product(self, intent: Intent, order: Json | None) -> Errand | None:
+        """Return the wish that an item become another product."""
+        item = self._pick(self._items(order, most=1)) if order else None
+        if order is None or item is None:
+            return None
+        others = [p["name"] for key, p in self._shop.products.items() if key != item["product_id"]]
+        facts = {"order_id": order["order_id"], "item": item["name"], "product": self._rng.choice(others)}
+        request = Request(intent=intent, facts=facts, trap="other_product")
+        return Errand(request, None, "refused other_product", (order,))
+
     def _modify_payment(self, trap: Trap | None) -> Errand | None:
         order = self._order("modify_payment", trap, fits=lambda order: len(order["payment_history"]) == 1)
         if order is None:
             return None
         paid = order["payment_history"][0]
-        payment = self._method_for(_money(paid["amount"]), besides=paid["payment_method_id"])
+        payment = self._other_method(paid, trap)
         if payment is None:
             return None
         if payment["source"] == "gift_card":
@@ -218,6 +251,8 @@ class ErrandDrawer:
                 return Errand(request, None, "kept", shows)
             case "foreign_order":
                 return Errand(request, None, "refused foreign_order")
+            case "not_available":
+                return Errand(request, None, "refused not_available", shows)
             case trap:
                 return Errand(request, None, f"refused {trap}", shows[:1])
 
@@ -250,12 +285,17 @@ class ErrandDrawer:
         count = 2 if most > 1 and len(clear) > 1 and self._rng.random() < TWO_ITEMS else 1
         return self._rng.sample(clear, count)
 
-    def _swaps(self, order: Json, most: int) -> list[_Swap]:
-        """Return items with the available variant that each is to become, fully named by its options."""
+    def _swaps(self, order: Json, most: int, trap: Trap | None) -> list[_Swap]:
+        """Return items with the variant that each is to become, fully named by its options.
+
+        It is available, but for the trap that is about just that; then one item is wished for.
+        """
         swaps = []
-        for item in self._items(order, most):
-            variants = [v for v in self._shop.products[item["product_id"]]["variants"].values() if v["available"]]
-            options = [v["options"] for v in variants]
+        wanted = trap != "not_available"
+        for item in self._items(order, most if wanted else 1):
+            every = self._shop.products[item["product_id"]]["variants"].values()
+            variants = [v for v in every if v["available"] == wanted]
+            options = [v["options"] for v in (variants if wanted else every)]
             fitting = [v for v in variants if v["item_id"] != item["item_id"] and options.count(v["options"]) == 1]
             new = self._pick(fitting)
             if new is None:
@@ -277,6 +317,28 @@ class ErrandDrawer:
         if chosen == original and self._rng.random() < CALLED_ORIGINAL:
             named["said_as"] = "original"
         return named
+
+    def _forbidden_refund(self, order: Json) -> dict[str, str] | None:
+        """Return a payment method of the customer's that the shop does not refund this order to."""
+        original = order["payment_history"][0]["payment_method_id"]
+        own = self._user["payment_methods"]
+        chosen = self._pick([m for m in own if m != original and own[m]["source"] != "gift_card"])
+        return None if chosen is None else self._named(chosen)
+
+    def _other_method(self, paid: Json, trap: Trap | None) -> dict[str, str] | None:
+        """Return the method that a payment is to be moved to, or one that it cannot be moved to for a trap's reason."""
+        own, amount = self._user["payment_methods"], _money(paid["amount"])
+        if trap == "unknown_payment":
+            kinds = {method["source"] for method in own.values()}
+            kind = self._pick([kind for kind in _PAYMENT_KINDS if kind not in kinds])
+            return None if kind is None else {"id": "", "source": kind, "said_as": "kind"}
+        if trap == "card_too_small":
+            if len(self._taken) > 1:  # what came before may have filled the card
+                return None
+            small = (m for m in own if own[m]["source"] == "gift_card" and _money(own[m]["balance"]) < amount)
+            chosen = self._pick([m for m in small if m not in {paid["payment_method_id"], *self._spent_cards}])
+            return None if chosen is None else self._named(chosen)
+        return self._method_for(amount, besides=paid["payment_method_id"])
 
     def _method_for(self, amount: Decimal, besides: str | None) -> dict[str, str] | None:
         """Return one of the customer's payment methods that can pay the amount."""
@@ -324,6 +386,6 @@ def _money(amount: float) -> Decimal:
     return Decimal(str(amount))
 
 
-def _chars(record: Json) -> int:
+def result_length(record: Json) -> int:
     """Return the length of a record as a tool shows it."""
     return len(json.dumps(record, separators=(",", ":")))

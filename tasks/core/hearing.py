@@ -21,6 +21,7 @@ _WORDS: Mapping[Question, str] = {
     "refund": r"\b(refund(ed)?|money)\b.*\?",
     "payment": r"\b(payment method|which (card|method)|pay (with|the difference)|price difference)\b.*\?",
     "identity": r"\b(e-?mail|zip|full name|identity|verify|who (you are|am i))\b",
+    "order": r"\b(which|what) order\b|\border (number|id)\b",
     "request": r"\b(what|how) (can|may|could) i (do|help|assist)\b|\bhelp you with\b",
 }
 _PATTERNS = {question: re.compile(words, re.IGNORECASE | re.DOTALL) for question, words in _WORDS.items()}
@@ -28,6 +29,9 @@ _STATED = re.compile(
     r"\b(cancelled|updated|changed|modified|requested|pending|processed|delivered|sorry|cannot|done)\b"
 )
 _OVER = re.compile(r"\b(human|colleague|transferr?(ed|ing)?|good ?bye|nice day|good day|welcome)\b", re.IGNORECASE)
+
+# What is told only when it is asked for.
+_LATE: Mapping[str, Question] = {"order_id": "order", "reason": "reason", "payment": "payment"}
 
 # Asked so often without understanding, a customer gives up.
 PATIENCE = 2
@@ -77,13 +81,12 @@ class HearingCustomer:
 
 def brief_of(scenario: Scenario, user: Mapping[str, Any], phrases: PhraseBook, rng: random.Random) -> Brief:
     """Return a scenario as a brief: what its script would say, all at once, for a model to say it."""
-    plain = scenario.model_copy(update={"opening": "identity_first", "noise_rate": 0.0})
+    plain = scenario.model_copy(update={"opening": "identity_first", "noise_rate": 0.0, "hurdles": ()})
     script = ScriptedCustomer(plain, user, phrases, rng)
     known = script.open().text
     wants: list[str] = []
     for request in scenario.requests:
-        late: list[Question] = ["reason"] if "reason" in request.late else []
-        late += ["payment"] if "payment" in request.late else []
+        late: list[Question] = [question for fact, question in _LATE.items() if fact in request.late]
         words = [script.answer("request").text, *(f"(if asked: {script.answer(q).text})" for q in late)]
         words += ["(when asked to confirm this, say no)"] if request.trap == "changes_mind" else []
         wants.append(" ".join(words))

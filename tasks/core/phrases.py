@@ -5,6 +5,7 @@ held-out split speaks only the held-out ones; agent templates are the same for a
 """
 
 import random
+import re
 import string
 from pathlib import Path
 from typing import NamedTuple
@@ -14,11 +15,12 @@ from pydantic import ValidationError, field_validator
 
 from tasks.core.errors import ConfigError
 from tasks.core.record import Record
-from tasks.core.scenario import Intent, Split
+from tasks.core.scenario import Split
 
 HELD_OUT_EVERY = 5
 LEAD_SHARE = 0.4  # of requests that are said as a lead-in and a verb phrase, where the act has verb phrases
 
+_SLOT_OR_WORD = re.compile(r"\{[^}]*\}|\b[a-z]{5,}\b")
 _ORDER = frozenset({"order"})
 _PAYMENT = frozenset({"payment"})
 _NOTHING: frozenset[str] = frozenset()
@@ -35,12 +37,25 @@ _REQUEST_SLOTS: dict[str, frozenset[str]] = {
     "list_products": _NOTHING,
     "human": _NOTHING,
 }
+# Wishes that are only said as a lead-in and a verb phrase: those of traps, and those that leave the order out.
+_LED_SLOTS: dict[str, frozenset[str]] = {
+    "unnamed.order_status": _NOTHING,
+    "unnamed.cancel": _NOTHING,
+    "unnamed.return": frozenset({"items"}),
+    "other_person": frozenset({"person"}),
+    "fixed_detail": frozenset({"detail"}),
+    "other_product": _ORDER | {"item", "product"},
+    "outside": _NOTHING,
+}
 CUSTOMER_ACTS: dict[str, frozenset[str]] = {
     **dict.fromkeys(("greeting", "small_talk", "vague", "connector", "yes", "no", "goodbye"), _NOTHING),
     **dict.fromkeys(("reason.no_longer_needed", "reason.ordered_by_mistake", "reason.other"), _NOTHING),
     **dict.fromkeys(("refund_to", "pay_with", "answer.payment"), _PAYMENT),
+    **dict.fromkeys(("no_email", "impatience", "persist"), _NOTHING),
+    **dict.fromkeys(("answer.order", "correct.order"), _ORDER),
+    "identity.corrected": frozenset({"zip"}),
     **{f"request.{intent}": slots for intent, slots in _REQUEST_SLOTS.items()},
-    **{f"do.{intent}": slots for intent, slots in _REQUEST_SLOTS.items()},
+    **{f"do.{act}": slots for act, slots in {**_REQUEST_SLOTS, **_LED_SLOTS}.items()},
     "request.modify_items.two": _ORDER | {"changes"},
     "identity.email": frozenset({"email"}),
     "identity.name_zip": frozenset({"first", "last", "zip"}),
@@ -50,6 +65,13 @@ CUSTOMER_ACTS: dict[str, frozenset[str]] = {
 }
 AGENT_ACTS: dict[str, frozenset[str]] = {
     **dict.fromkeys(("ask_identity", "ask_reason", "ask_refund", "ask_payment"), _NOTHING),
+    **dict.fromkeys(("ask_name_zip", "ask_zip_again", "ask_order", "confirm.human"), _NOTHING),
+    **dict.fromkeys(("refuse.other_person", "refuse.unknown_payment", "refuse.again"), _NOTHING),
+    "refuse.fixed_detail": frozenset({"detail"}),
+    "refuse.card_too_small": _ORDER | _PAYMENT,
+    "refuse.wrong_refund": _ORDER,
+    "refuse.not_available": frozenset({"item"}),
+    "refuse.other_product": frozenset({"item"}),
     **dict.fromkeys(("refuse.reason", "kept", "transferred", "goodbye", "done.update_address"), _NOTHING),
     **{
         f"done.{intent}": _ORDER
@@ -111,19 +133,23 @@ class PhraseBook(Record):
         numbered = [(f"{act}.{place}", template) for place, template in enumerate(self.customer[act], start=1)]
         return [(key, template) for key, template in numbered if is_held_out(key) == (split == "heldout")]
 
-    def say(self, act: str, split: Split, rng: random.Random, **slots: str) -> Spoken:
-        """Render one of the customer templates of an act that the split may speak."""
-        template_id, template = rng.choice(self.templates(act, split))
-        return Spoken(template.format(**slots), (template_id,))
+    def say(self, act: str, split: Split, rng: random.Random, typos: float = 0.0, **slots: str) -> Spoken:
+        """Render one of the customer templates of an act that the split may speak.
 
-    def request(self, intent: Intent, split: Split, rng: random.Random, **slots: str) -> Spoken:
-        """Render a request: a whole sentence, or a lead-in with a verb phrase."""
+        `typos` is the share of the template's longer words that are written with a slip; slots never are.
+        """
+        template_id, template = rng.choice(self.templates(act, split))
+        written = mistyped(template, typos, rng) if typos else template
+        return Spoken(written.format(**slots), (template_id,))
+
+    def request(self, act: str, split: Split, rng: random.Random, typos: float = 0.0, **slots: str) -> Spoken:
+        """Render the request of an intent or a trap: a whole sentence, or a lead-in with a verb phrase."""
         if "changes" in slots:
-            return self.say(f"request.{intent}.two", split, rng, **slots)
-        if rng.random() >= LEAD_SHARE:
-            return self.say(f"request.{intent}", split, rng, **slots)
-        phrase = self.say(f"do.{intent}", split, rng, **slots)
-        lead = self.say("lead", split, rng, do=phrase.text)
+            return self.say(f"request.{act}.two", split, rng, typos, **slots)
+        if act not in _LED_SLOTS and rng.random() >= LEAD_SHARE:
+            return self.say(f"request.{act}", split, rng, typos, **slots)
+        phrase = self.say(f"do.{act}", split, rng, typos, **slots)
+        lead = self.say("lead", split, rng, typos, do=phrase.text)
         return Spoken(lead.text, lead.template_ids + phrase.template_ids)
 
     def reply(self, act: str, rng: random.Random, **slots: str) -> str:
@@ -155,6 +181,19 @@ def load_phrases(path: Path) -> PhraseBook:
 def is_held_out(template_id: str) -> bool:
     """Whether a customer template is spoken in the held-out split alone."""
     return int(template_id.rpartition(".")[2]) % HELD_OUT_EVERY == 0
+
+
+def mistyped(template: str, share: float, rng: random.Random) -> str:
+    """Return a template in which this share of the words of five and more small letters has two letters swapped."""
+
+    def slip(found: re.Match[str]) -> str:
+        word = found[0]
+        if not word[0].isalpha() or rng.random() >= share:
+            return word
+        place = rng.randrange(1, len(word) - 2)
+        return f"{word[:place]}{word[place + 1]}{word[place]}{word[place + 2 :]}"
+
+    return _SLOT_OR_WORD.sub(slip, template)
 
 
 def slots_of(template: str) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from tasks.core.record import Record
 
@@ -19,8 +19,28 @@ Intent = Literal[
     "list_products",
     "human",
 ]
-Trap = Literal["foreign_order", "wrong_state", "unacceptable_reason", "changes_mind"]
+# What the customer asks for in vain; `changes_mind` takes it back, and of `outside` a human takes care.
+Trap = Literal[
+    "foreign_order",
+    "wrong_state",
+    "unacceptable_reason",
+    "changes_mind",
+    "other_person",
+    "fixed_detail",
+    "unknown_payment",
+    "card_too_small",
+    "wrong_refund",
+    "not_available",
+    "other_product",
+    "outside",
+]
+# What makes a conversation harder without changing how it must end.
+Hurdle = Literal["no_email", "wrong_zip", "unnamed_order", "wrong_order", "impatient", "typos", "persists"]
 Split = Literal["train", "valid", "heldout"]
+
+REFUSED: frozenset[Trap | None] = frozenset(get_args(Trap)) - {"changes_mind", "outside"}
+# Traps that are spoken by templates of their own, not by those of the intent.
+OWN_WORDS: frozenset[Trap | None] = frozenset({"other_person", "fixed_detail", "other_product", "outside"})
 
 # Whoever the replay is about must be new to the model, whatever the hash says.
 STORY_CUSTOMER = "noah_brown_6181"
@@ -39,12 +59,14 @@ class Request(Record):
     """One thing that the customer wants.
 
     `facts` holds the values to disclose (order id, item, new options, ...); those named in `late` only when asked.
+    `first_named` is the order that is named by mistake before the right one.
     """
 
     intent: Intent
     facts: dict[str, Any]
     trap: Trap | None = None
     late: tuple[str, ...] = ()
+    first_named: str = ""
 
 
 class GoldCall(Record):
@@ -55,7 +77,7 @@ class GoldCall(Record):
 
 
 class Scenario(Record):
-    """A customer's errand, drawn by seed from the shop's own data."""
+    """A customer's errand, drawn by seed from the shop's own data. `wrong_zip` is told before the right one."""
 
     id: str
     seed: int
@@ -67,6 +89,8 @@ class Scenario(Record):
     gold_writes: tuple[GoldCall, ...]
     gold_outcome: str
     noise_rate: float = 0.0
+    hurdles: tuple[Hurdle, ...] = ()
+    wrong_zip: str = ""
 
 
 def split_of(customer_id: str) -> Split:

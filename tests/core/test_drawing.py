@@ -45,11 +45,43 @@ def test_a_split_uses_its_own_customers_only_even_for_orders_of_others(split: Sp
 
 
 def test_all_intents_and_traps_occur_and_a_human_is_asked_for_last() -> None:
-    scenarios = drawn(count=400, trap_rate=0.4)
+    scenarios = drawn(count=400, trap_rate=0.5, traps=get_args(Trap))
     assert {request.intent for s in scenarios for request in s.requests} == set(INTENTS)
     assert {request.trap for s in scenarios for request in s.requests} == {None, *get_args(Trap)}
     for scenario in scenarios:
         assert "human" not in [request.intent for request in scenario.requests[:-1]]
+
+
+def test_a_profile_says_which_traps_are_laid() -> None:
+    traps = {request.trap for s in drawn(trap_rate=1.0, traps=["wrong_state"]) for request in s.requests}
+    assert traps == {None, "wrong_state"}
+    assert {r.trap for s in drawn(trap_rate=1.0) for r in s.requests} - {None} == set(synthesis().traps)
+
+
+def test_what_is_wished_in_vain_is_forbidden_by_the_records() -> None:
+    view, seen = small_view(), Counter[str]()
+    for scenario in drawn(count=400, trap_rate=1.0, traps=get_args(Trap)):
+        own = view.users[scenario.customer_id]["payment_methods"]
+        for request in scenario.requests:
+            facts, trap = request.facts, request.trap
+            order = view.orders.get(facts.get("order_id", ""))
+            match trap:
+                case "unknown_payment":
+                    assert facts["payment"]["source"] not in {method["source"] for method in own.values()}
+                case "card_too_small":
+                    assert own[facts["payment"]["id"]]["balance"] < order["payment_history"][0]["amount"]  # type: ignore[index]  # it names an order
+                case "wrong_refund":
+                    assert own[facts["payment"]["id"]]["source"] != "gift_card"
+                    assert facts["payment"]["id"] != order["payment_history"][0]["payment_method_id"]  # type: ignore[index]  # as above
+                case "not_available":
+                    [change] = facts["changes"]
+                    [product] = [p for p in view.products.values() if p["name"] == change["item"]]
+                    variants = product["variants"].values()
+                    assert not [v for v in variants if v["options"] == change["options"] and v["available"]]
+                case _:
+                    continue
+            seen[trap] += 1
+    assert min(seen[trap] for trap in ("unknown_payment", "card_too_small", "wrong_refund", "not_available")) > 3
 
 
 def test_without_traps_nothing_is_refused() -> None:

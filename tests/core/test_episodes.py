@@ -113,7 +113,8 @@ def test_what_must_be_said_is_found_without_case_and_commas() -> None:
 @pytest.mark.parametrize(
     ("acts", "question"),
     [
-        (("ask_identity",), "identity"),
+        (("ask_identity", "ask_name_zip", "ask_zip_again"), "identity"),
+        (("ask_order",), "order"),
         (("ask_request",), "request"),
         (("ask_reason",), "reason"),
         (("ask_refund",), "refund"),
