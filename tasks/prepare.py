@@ -28,6 +28,7 @@ from tasks.core.leakage import LeakCheck, OverlapMeter
 from tasks.core.phrases import is_held_out
 from tasks.core.provenance import is_propagated
 from tasks.core.record import sha256_of
+from tasks.core.variety import VarietyMeter
 from tasks.files import parse_json_lines, read_bytes, written_atomically
 from tasks.gatekeeper import Gatekeeper
 from tasks.simulate import Progress, read_conversations
@@ -55,12 +56,13 @@ def prepare_dataset(
             then no file is written.
     """
     tools = served_tools(store)
-    tally, overlap, coverage = _Tally(config.gates), OverlapMeter(), Counter[str]()
+    tally, overlap, coverage, variety = _Tally(config.gates), OverlapMeter(), Counter[str](), VarietyMeter()
 
     def keep(conversation: Conversation, row: Mapping[str, Any]) -> None:
         overlap.add(conversation.split, row["messages"])
         if conversation.split == "train":
             coverage.update(map(str, cells_of(conversation)))
+            variety.add(row["messages"])
 
     with ExitStack() as stack:
         writers = {split: _RowWriter(stack, folder, split, tools) for split in get_args(Split)}
@@ -72,6 +74,7 @@ def prepare_dataset(
         funnel=funnel,
         overlap=overlap.share,
         coverage=dict(coverage),
+        variety=variety.figures(),
         policy_sha256=sha256_of(policy.text()),
         tools_sha256=sha256_of(tools),
     )

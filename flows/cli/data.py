@@ -23,6 +23,8 @@ WorldOption = Annotated[
 def synthesize(profile: ProfileOption = "local", overrides: SetOption = None, as_json: JsonOption = False) -> None:
     """Play the scenarios, pass them through the gates and write the dataset; needs no service.
 
+    Prints how varied the words of the first thousand training conversations are, and what each gate stopped.
+
     Example: `zava synthesize --set synthesis.train_conversations=200`
     """
     from flows.cli.progress import StageLines
@@ -39,6 +41,13 @@ def synthesize(profile: ProfileOption = "local", overrides: SetOption = None, as
     for file in (split.train, split.valid, split.heldout):
         out.print(f"{file.split:8} {file.rows:6,} rows       {file.path}", markup=False, soft_wrap=True)
     out.print(f"decisions{made.decisions.items:6,} decisions  {made.decisions.path}", markup=False, soft_wrap=True)
+    for said in split.variety:
+        out.print(
+            f"{said.speaker:9}{said.utterances:6,} utterances, {said.distinct:,} distinct, {said.wordings:,} without "
+            f"ids and numbers; distinct-1/2/3: {said.distinct_1:.3f} {said.distinct_2:.3f} {said.distinct_3:.3f}",
+            markup=False,
+            soft_wrap=True,
+        )
     for gate, count in split.funnel.stopped.items():
         out.print(f"stopped by {gate}: {count:,} of {split.funnel.played:,}", markup=False)
 

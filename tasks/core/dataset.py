@@ -8,6 +8,7 @@ from pydantic import Field
 
 from tasks.core.conversation import Conversation
 from tasks.core.record import Record
+from tasks.core.variety import SpokenVariety
 
 Split = Literal["train", "valid", "heldout"]
 
@@ -77,7 +78,7 @@ class DatasetSplit(Record):
     """What preparation made: the training, validation and held-out files, and the funnel.
 
     `overlap` is the share of the held-out customers' runs of eight words that training customers say too; `coverage`
-    counts the training rows' calls and requests by 'tool outcome rule'.
+    counts the training rows' calls and requests by 'tool outcome rule'; `variety` is of the first thousand of them.
     """
 
     train: DatasetFile
@@ -86,6 +87,7 @@ class DatasetSplit(Record):
     funnel: Funnel
     overlap: float = 0.0
     coverage: dict[str, int] = Field(default_factory=dict)
+    variety: tuple[SpokenVariety, ...] = ()
     policy_sha256: str
     tools_sha256: str
 

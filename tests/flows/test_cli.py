@@ -128,6 +128,8 @@ def test_a_dataset_is_made_and_its_file_is_valid(tmp_path: Path) -> None:
     code, out, _ = zava("synthesize", "--json", *small)
     assert code == 0
     rows = json.loads(out)["split"]["train"]["path"]
+    code, out, _ = zava("synthesize", *small)
+    assert (code, out.count("; distinct-1/2/3: 0.")) == (0, 2)
     code, out, _ = zava("validate", rows)
     assert (code, "4 of 4 rows are good" in out.splitlines()[-1]) == (0, True)
     code, out, _ = zava("validate", "--json", "--world", "local", rows)

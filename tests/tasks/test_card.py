@@ -58,6 +58,9 @@ def test_every_figure_of_the_dataset_is_on_both_cards(made: tuple[Profile, Datas
             assert gate in text
         for tool in {key.split(" ")[0] for key in split.coverage}:
             assert tool in text
+        for said in split.variety:
+            assert f"{said.distinct_2:.3f}" in text
+            assert said.utterances >= said.distinct >= said.wordings > 10
         assert f"{split.funnel.kept} conversations of {split.funnel.played} played" in text
         assert "zava synthesize --profile test" in text
         assert "MIT" in text

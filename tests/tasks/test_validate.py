@@ -16,6 +16,7 @@ from tasks.core.validation import FileReport
 from tasks.validate import FIRST_OF_A_KIND, validate_file
 from tests.broken_files import BROKEN, LINE, Broken, Row, call, good_row
 from tests.core.test_gates import json_values, places
+from tests.worlds import ROOT, shop_tools, small_shop, small_view
 
 
 def checked(tmp_path: Path, content: bytes) -> FileReport:
@@ -92,6 +93,40 @@ def test_what_providers_take_is_no_error(tmp_path: Path, content: bytes) -> None
 def test_a_gzipped_file_is_read_and_warned_of(tmp_path: Path) -> None:
     report = checked(tmp_path, gzip.compress(LINE * 1))
     assert (report.rows, report.errors, report.warnings["gzip"]) == (1, {}, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "warnings"),
+    [
+        # Cut from real conversations, and consistent in all values.
+        ("published_curated", 26, {"all-end-in-calls"}),
+        # Invented by a model: ids that nobody gave, and text beside text.
+        ("published_generated", 28, {"value-never-seen", "same-role-twice", "all-end-in-calls"}),
+    ],
+)
+def test_the_published_conversations_of_a_peer_have_no_false_error(name: str, rows: int, warnings: set[str]) -> None:
+    report = validate_file(ROOT / "tests" / "data" / f"{name}.jsonl.gz")
+    assert (report.rows, report.good_rows, report.errors) == (rows, rows, {})
+    assert set(report.warnings) == {*warnings, "unused-tool", "gzip"}
+
+
+def test_a_call_that_gives_another_result_in_the_shop_is_an_error_at_its_turn(tmp_path: Path) -> None:
+    [user, *_] = small_view().users.values()
+    row = good_row()
+    row["messages"][1]["content"] = f"I am {user['email']}"
+    [made, _] = row["messages"][2]["tool_calls"]
+    made["function"] = {"name": "find_user_id_by_email", "arguments": json.dumps({"email": user["email"]})}
+    row["messages"][2]["tool_calls"] = [made]
+    row["messages"][3:5] = [{"role": "tool", "tool_call_id": "call_1", "content": user["user_id"]}]
+    row["tools"] = shop_tools()
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(row) + "\n" + json.dumps(row).replace(f'"{user["user_id"]}"', '"mallory_1"'))
+    report = validate_file(path, small_shop())
+    assert report.errors == {"another-result": 1}
+    [found] = [found for found in report.findings if found.severity == "error"]
+    assert (found.line, found.path) == (2, "$.messages[2]")
+    assert user["user_id"] in found.message
+    assert validate_file(path).is_good
 
 
 def test_a_line_of_ten_megabytes_is_read(tmp_path: Path) -> None:
