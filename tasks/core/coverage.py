@@ -26,6 +26,8 @@ _SERVED_BY: dict[Intent, str] = {
     "list_products": "list_products",
     "human": RETAIL.hand_over,
 }
+# The tool that shows why a request is refused, where the order alone does not.
+_SHOWN_BY = {"not_available": "get_product_details"}
 _EXPLICIT_YES, _ON_REQUEST = "explicit_yes", "human_on_request"
 
 
@@ -80,10 +82,12 @@ def _cell_of_call(name: str, result: str) -> Cell:
 
 
 def needed_tools(outcome: str) -> list[str]:
-    """Return the tools without which requests with this outcome cannot have been served."""
-    served = (part.partition(": ") for part in outcome.split("; "))
-    ends = {intent for intent, _, end in served if end in {"answered", "done", "transferred"}}
-    return [tool for intent, tool in _SERVED_BY.items() if intent in ends]
+    """Return the tools without which requests with this outcome cannot have been served, or refused."""
+    parts = [part.partition(": ") for part in outcome.split("; ")]
+    served = {intent for intent, _, end in parts if end in {"answered", "done", "transferred"}}
+    refused = {end.removeprefix("refused ") for _, _, end in parts}
+    tools = [tool for intent, tool in _SERVED_BY.items() if intent in served]
+    return tools + [tool for rule, tool in _SHOWN_BY.items() if rule in refused]
 
 
 def table(counts: Mapping[str, int], targets: Mapping[str, int]) -> list[CoverageRow]:

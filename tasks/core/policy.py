@@ -28,6 +28,7 @@ _ASKS_FOR_A_HUMAN = re.compile(
     r"somebody|colleagues?|real)\b"
 )
 _REFUSES = re.compile(r"\b(sorry|cannot|can'?t|unable|not possible|not allowed|unfortunately)\b")
+_DENIES = re.compile(r"\b(cannot|can'?t|can only|unable|not possible|not allowed|does not cover|too small)\b")
 _OFFERS = re.compile(
     r"\b(confirm|yes/no|yes or no|is (that|this|it) (right|correct|ok|okay)|shall i|should i|proceed)\b"
 )
@@ -156,6 +157,8 @@ class _Log:
         unread = ", ".join(record for record in named if self._is_theirs(record) and record not in self._read)
         if unread and _STATUS.search(text):
             yield Fault("the state of a record that was not read", unread)
+        elif unread and _DENIES.search(text.casefold()):
+            yield Fault("a refusal about a record that was not read", unread)
         elif unread and "?" in text and _OFFERS.search(text.casefold()):
             yield Fault("a change offered before the record was read", unread)
 

@@ -3,32 +3,38 @@
 import asyncio
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from typing import get_args
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tasks.core.config import ValidationConfig
+from tasks.core.config import Gate, ValidationConfig
 from tasks.core.conversation import Conversation, GateVerdict, Message
 from tasks.core.dataset import row_of
 from tasks.core.drawing import draw_scenarios
 from tasks.core.policy import RETAIL
+from tasks.core.scenario import Hurdle, Trap
 from tasks.expert import play
 from tasks.gatekeeper import Gatekeeper
 from tests.worlds import phrases, shop_tools, small_shop, small_view, synthesis
 from zava_mcp import policy
 from zava_mcp.local import LocalShop
 
-COUNT = 40
+EASY, HARD = 40, 40
 LONG_NUMBER = re.compile(r"\d{4,}(?![A-Za-z0-9])")
+Judge = Callable[[Conversation], GateVerdict | None]
 draws = st.integers(0, 2**32).map(random.Random)
 
 
 @cache
 def good() -> list[Conversation]:
-    scenarios = draw_scenarios(small_view(), synthesis(trap_rate=0.25), "train", COUNT, 11)
+    hard = synthesis(trap_rate=0.6, traps=get_args(Trap), hurdles=dict.fromkeys(get_args(Hurdle), 0.5))
+    scenarios = draw_scenarios(small_view(), synthesis(trap_rate=0.25), "train", EASY, 11)
+    scenarios += draw_scenarios(small_view(), hard, "train", HARD, 12)
 
     async def play_all() -> list[Conversation]:
         async with LocalShop(small_shop()) as shop:
@@ -46,6 +52,15 @@ def verdicts(conversations: Sequence[Conversation]) -> list[GateVerdict | None]:
             return [await gates.first_failure(one, row) for one, row in zip(conversations, rows, strict=True)]
 
     return asyncio.run(judge())
+
+
+@pytest.fixture(scope="module")
+def judge() -> Iterator[Judge]:
+    """Return the gates over one open shop, but those against duplicates, which no single conversation can fail."""
+    gates = tuple(gate for gate in get_args(Gate) if not gate.endswith("duplicate"))
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(LocalShop(small_shop())) as shop:
+        keeper = Gatekeeper(ValidationConfig(gates=gates), shop)
+        yield lambda one: portal.call(keeper.first_failure, one, row_of(one, shop_tools()))
 
 
 def with_messages(conversation: Conversation, messages: Sequence[Message]) -> Conversation:
@@ -72,14 +87,21 @@ def with_arguments(conversation: Conversation, turn: int, arguments: str) -> Con
 
 
 def drop_a_call(conversation: Conversation, rng: random.Random) -> Conversation:
-    """Drop a call and its result; not a look into something that no later turn of the agent speaks of."""
+    """Drop a call and its result.
+
+    Not a look into something that no later turn of the agent speaks of, nor a look-up that found nobody: without it the
+    agent says that there is no such account without having looked, which no gate reads out of free words.
+    """
     turn = rng.choice(calls(conversation))
     [call] = conversation.messages[turn].tool_calls
     later = [m for m in conversation.messages[turn + 2 :] if m.role == "assistant"]
     said = " ".join([*(m.content or "" for m in later), *(c.arguments for m in later for c in m.tool_calls)])
+    assume(" " not in str(conversation.messages[turn + 1].content) or call.name not in RETAIL.lookups)
     record = (call.parsed() or {}).get("order_id")
     assume(record is None or call.name in RETAIL.writes or str(record) in said)
-    assume(call.name != "get_product_details" or "kept" not in conversation.outcome)
+    if call.name == "get_product_details":
+        others = [c.name for m in conversation.messages for c in m.tool_calls].count(call.name) - 1
+        assume("kept" not in conversation.outcome and not ("not_available" in conversation.outcome and others))
     return with_messages(conversation, [*conversation.messages[:turn], *conversation.messages[turn + 2 :]])
 
 
@@ -161,12 +183,12 @@ def test_good_conversations_raise_no_alarm() -> None:
     ],
     ids=lambda mutate: mutate.__name__,
 )
-def test_every_harmful_change_is_caught(mutate: object) -> None:
-    @settings(deadline=None, max_examples=30, database=None)
-    @given(st.integers(0, COUNT - 1), draws)
+def test_every_harmful_change_is_caught(judge: Judge, mutate: object) -> None:
+    @settings(deadline=None, max_examples=60, database=None)
+    @given(st.integers(0, EASY + HARD - 1), draws)
     def caught(number: int, rng: random.Random) -> None:
         damaged = mutate(good()[number], rng)  # type: ignore[operator]  # one of the functions above
-        [verdict] = verdicts([damaged])
+        verdict = judge(damaged)
         assert verdict is not None, damaged
         assert verdict.reason
 
