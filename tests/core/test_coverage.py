@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from tasks.core.coverage import cells_of, holes, table
+from tasks.core.coverage import cells_of, holes, needed_tools, table
 from tasks.core.drawing import draw_scenarios, draw_wanted
 from tasks.core.errors import ConfigError
 from tasks.expert import play
@@ -33,6 +33,14 @@ def test_a_call_that_the_shop_refused_is_an_error() -> None:
     messages[2] = messages[2].model_copy(update={"content": "No order '#W1'."})
     [cell, *_] = cells_of(a_conversation(messages=tuple(messages)))
     assert str(cell) == "act error own_records"
+
+
+def test_an_outcome_needs_the_tools_that_serve_it_and_those_that_show_why_not() -> None:
+    assert needed_tools("cancel: done; return: kept; order_status: refused foreign_order") == ["cancel_pending_order"]
+    assert needed_tools("exchange: refused not_available; human: transferred") == [
+        "transfer_to_human_agents",
+        "get_product_details",
+    ]
 
 
 def test_the_table_sets_what_is_there_against_what_is_wanted() -> None:

@@ -77,6 +77,7 @@ def test_a_conversation_by_the_policy_breaks_no_rule() -> None:
         ([GOOD, CANCEL], NO_YES),
         ([WISH, KNOWN, agent("#W1?"), user("Yes."), CANCEL], "changed a record without reading it first"),
         ([user("#W1?"), KNOWN, agent("Order #W1 is pending.")], "the state of a record that was not read"),
+        ([WISH, KNOWN, agent("The card is too small for #W1.")], "a refusal about a record that was not read"),
         ([WISH, KNOWN, ASKED, user("No.")], "a change offered before the record was read"),
         ([user("hi"), KNOWN, HAND_OVER], "handed over though nobody asked and nothing was refused"),
         ([user("A human!"), KNOWN, HAND_OVER, READ], "a call after the hand-over"),
@@ -96,6 +97,11 @@ def test_the_customer_must_be_that_of_the_scenario() -> None:
     assert set(kinds(GOOD, customer_id="bob_2")) == {"not the customer of the scenario"}
 
 
+def test_a_refusal_about_an_order_of_somebody_else_or_one_that_was_read_is_by_the_policy() -> None:
+    assert kinds(user("Return #W9"), KNOWN, agent("I cannot help with order #W9.")) == []
+    assert kinds(WISH, KNOWN, READ, agent("Sorry, I cannot cancel #W1 for that reason.")) == []
+
+
 def test_a_hand_over_after_a_refusal_is_by_the_policy() -> None:
     refused = agent("I am sorry, I cannot change your email.")
     assert kinds(user("Change my email"), KNOWN, refused, user("But I want it"), HAND_OVER) == []
@@ -109,6 +115,7 @@ def test_the_words_of_every_customer_are_understood(split: Split) -> None:
     check: list[tuple[Callable[[str], bool], str, bool]] = [
         (is_yes, "yes", True),
         (is_yes, "no", False),
+        (is_yes, "correct.order", False),
         (asks_for_a_human, "request.human", True),
         (asks_for_a_human, "do.human", True),
     ]
