@@ -2,8 +2,8 @@
 
 Run from the root: `python -m tests.bench.bench_validation [--conversations 5000] [--most-rows 1000000]`. Budget: 2,000
 rows/s of CPU time on one core for each, memory of the validator flat, no alarm. Reading the same lines as JSON alone is
-the floor that no validator gets under. The most rows are short ones, since a million long ones are 12 GB. What the gates
-against duplicates must remember of each conversation is printed too.
+the floor that no validator gets under. The most rows are short ones, since a million long ones are 12 GB. What the
+gates against duplicates must remember of each conversation is printed too.
 """
 
 import asyncio
