@@ -4,7 +4,7 @@ A value is *copied* from there, or *derived* simply: another case, a '#' or '$' 
 date written in another way, the sum or difference of two amounts, a part of a longer value cut at a word boundary, or
 words of several sources put together with blanks and commas, as addresses are. Values with digits must come from the
 customer or a tool, since the policy and the tools' descriptions hold example ids. A made-up id such as the customer's
-name with a ZIP code behind it has no source: it is *invented*.
+name with a ZIP code behind it has no source: it is *invented*, also when a result says it back.
 
 The gate, the metric, the verdict of the replay and the guard in the agent loop all ask `trace_arguments`.
 """
@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Any, Literal, NamedTuple, Self
 
 from tasks.core.derivation import amount_in, date_spellings, is_arithmetic, is_sum, numbers_in
-from tasks.core.tool_schema import ToolBook
+from tasks.core.tool_schema import ToolBook, read_arguments
 
 # Written by the model in its own words; of these only ids, addresses and numbers are facts that need a source.
 PROSE_PARAMETERS = frozenset({"summary"})
@@ -67,6 +67,11 @@ class _Told(NamedTuple):
     content: str
     shown: str  # as a reader sees it
     folded: str
+    asked: tuple[str, ...] = ()  # the values of the call that a result answers, folded
+
+    def vouches_for(self, text: str) -> bool:
+        """Whether a text is told here, and not only said back: "No customer 'noah_brown_80279'" is no source of it."""
+        return _within(text, self.folded) and not any(_within(text, value) for value in self.asked)
 
 
 _SCHEMA = Origin("schema")
@@ -86,6 +91,7 @@ class Sources:
         self._numbers: dict[Decimal, int | None] = {}
         self._counted = 0
         self._turns = 0
+        self._calls: dict[str, str] = {}  # the arguments of each call that was made, as text
 
     @classmethod
     def of(cls, messages: Iterable[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]) -> Self:
@@ -99,13 +105,16 @@ class Sources:
         """Take in the next message; what the assistant said is no source, or it could vouch for itself."""
         turn, self._turns = self._turns, self._turns + 1
         content, role = text_of(message.get("content")), message["role"]
+        for call in message.get("tool_calls") or ():
+            self._calls[str(call.get("id"))] = call["function"]["arguments"]
         if content is None or role == "assistant":
             return
         if role == "user":
             self._told.append(_Told("user", turn, content, content, _fold(content)))
         elif role in {"tool", "function"}:
             shown = _unescaped(content)
-            self._told.append(_Told("tool", turn, content, shown, _fold(shown)))
+            asked = _values_of(self._calls.get(str(message.get("tool_call_id")), ""))
+            self._told.append(_Told("tool", turn, content, shown, _fold(shown), asked))
         else:
             self._guidance.append(_Told("policy", turn, content, content, _fold_again(content)))
 
@@ -175,8 +184,10 @@ class Sources:
 
     def _number(self, number: Decimal) -> Origin:
         for told in self._told[self._counted :]:
+            asked = {number for value in told.asked for number in numbers_in(value)}
             for known in numbers_in(told.folded):
-                self._numbers.setdefault(known, told.turn)
+                if known not in asked:
+                    self._numbers.setdefault(known, told.turn)
         self._counted = len(self._told)
         if number in self._numbers:
             turn = self._numbers[number]
@@ -190,7 +201,7 @@ class Sources:
         if not text:
             return None
         sources = self._told if any(map(str.isdigit, text)) else (*self._told, *self._guidance)
-        return next((told for told in sources if _within(text, told.folded)), None)
+        return next((told for told in sources if told.vouches_for(text)), None)
 
 
 def trace_arguments(arguments: Mapping[str, Any], sources: Sources) -> Iterator[Traced]:
@@ -217,6 +228,14 @@ def is_propagated(value: Any, tool_results: Iterable[str]) -> bool:
         for _, leaf in _leaves("", value)
         if _is_number(leaf) or (isinstance(leaf, str) and len(leaf) >= _SHORTEST_ID)
     )
+
+
+def _values_of(arguments: str) -> tuple[str, ...]:
+    """Return the values of a call's arguments, folded; none where they are not a JSON object."""
+    try:
+        return tuple(_fold(str(value)) for _, value in _leaves("", read_arguments(arguments)))
+    except ValueError:
+        return ()
 
 
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -136,6 +136,40 @@ def test_the_origin_of_a_value_names_its_kind_and_points_at_the_words(
     assert (span and HISTORY[span.turn]["content"][span.start : span.end]) == stretch
 
 
+def answered(arguments: dict[str, Any], result: str) -> list[dict[str, Any]]:
+    function = {"name": "act", "arguments": json.dumps(arguments)}
+    call = {"id": "call_9", "type": "function", "function": function}
+    return [
+        *HISTORY,
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": result, "tool_call_id": "call_9"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "result", "value"),
+    [
+        ({"user_id": "noah_brown_80279"}, "No customer 'noah_brown_80279'.", "noah_brown_80279"),
+        ({"user_id": "Noah_Brown_80279"}, "No customer 'noah_brown_80279'.", "noah_brown_80279"),
+        ({"street": "77 Elm Road"}, '{"street": "77 Elm Road"}', "77 Elm Road"),
+        ({"amount": 31.07}, "31.07 is too much.", 31.07),
+        ({"items": ["4321"]}, "No item '4321'.", "4321"),
+    ],
+)
+def test_a_result_that_only_says_a_made_up_value_back_is_no_source_of_it(
+    arguments: dict[str, Any], result: str, value: Any
+) -> None:
+    messages = answered(arguments, result)
+    assert unsourced({"value": value}, Sources.of(messages, TOOLS)) == [f"value {value!r}"]
+    found = {"role": "tool", "content": result, "tool_call_id": "call_10"}  # of another call
+    assert unsourced({"value": value}, Sources.of([*messages, found], TOOLS)) == []
+
+
+def test_a_value_that_was_given_stays_given_when_a_result_says_it_back() -> None:
+    sources = Sources.of(answered({"zip": "80302", "limit": 5}, '{"zip": "80302", "total": 12}'), TOOLS)
+    assert unsourced({"zip": "80302", "total": 12}, sources) == []
+
+
 @pytest.mark.parametrize(
     ("said", "date"),
     [

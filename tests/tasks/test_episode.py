@@ -129,6 +129,14 @@ async def test_the_guard_runs_shows_or_blocks_a_call_with_a_made_up_id(
     assert messages[-2].content == steps[0].result == requests[1]["messages"][-1]["content"]
 
 
+@pytest.mark.parametrize("guard", ["warn", "block"])
+async def test_the_guard_finds_a_made_up_id_each_time_though_the_shop_said_it_back(
+    shop_base: RetailStore, guard: Guard
+) -> None:
+    steps, _, _ = await play(shop_base, scripted(MADE_UP, MADE_UP, say("Sorry.")), guard=guard)
+    assert [step.invented for step in steps if isinstance(step, Called)] == [(FINDING,), (FINDING,)]
+
+
 async def test_the_guard_lets_what_the_customer_and_the_tools_gave_through(shop_base: RetailStore) -> None:
     search = call("search_products", {"query": "Brown", "limit": 5})
     steps, _, _ = await play(shop_base, scripted(search, say("Here.")), guard="block")
