@@ -161,7 +161,7 @@ class ScriptedCustomer:
 
     def _wish(self, request: Request, slots: Mapping[str, str]) -> str:
         """Say what is wanted, by the templates of the intent or, where they say something else, of the trap."""
-        act = request.intent if request.trap not in OWN_WORDS else request.trap
+        act: str = str(request.trap) if request.trap in OWN_WORDS else request.intent
         if "order_id" in request.late:
             act = f"unnamed.{act}"
         spoken = self._phrases.request(act, self._scenario.split, self._rng, self._typos(f"request.{act}"), **slots)
@@ -187,7 +187,7 @@ class ScriptedCustomer:
     def _slots(self, request: Request, told: Mapping[str, Any]) -> dict[str, str]:
         """Return the words for the slots of a request's templates."""
         facts = request.facts
-        slots = {key: facts[key] for key in ("item", "person", "detail", "product") if key in facts}
+        slots: dict[str, str] = {key: facts[key] for key in ("item", "person", "detail", "product") if key in facts}
         if "order_id" in told:
             slots["order"] = told["order_id"]
         if "items" in facts:

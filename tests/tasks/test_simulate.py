@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +10,17 @@ from tasks.core.conversation import Conversation
 from tasks.core.errors import DataError
 from tasks.simulate import plan_shards, read_conversations, simulate
 from tests.worlds import ROOT, a_profile, phrases, small_shop
+
+SYNTHESIS = """
+import sys
+from pathlib import Path
+from tasks import simulate
+from tests.worlds import a_profile, small_shop
+
+simulate.open_shop = lambda _world: small_shop()
+profile = a_profile(train_conversations=12)
+simulate.simulate(profile, Path(sys.argv[1]), lambda done, _total: print(done, flush=True))
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +83,26 @@ def test_a_run_that_dies_leaves_whole_shards_only(tmp_path: Path, monkeypatch: p
     assert len(list(read_conversations([shard]))) == 4
     simulate(a_profile(), tmp_path)
     assert len(list(tmp_path.iterdir())) == 4
+
+
+@pytest.mark.slow
+def test_a_process_killed_with_9_leaves_whole_shards_and_the_next_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    profile = a_profile(train_conversations=12)
+    whole = {path.name: path.read_bytes() for path in simulate(profile, tmp_path / "whole")}
+    for told in (2, 6, 11):
+        process = subprocess.Popen(
+            [sys.executable, "-c", SYNTHESIS, str(tmp_path / "killed")],
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        with process:
+            done = [process.stdout.readline() for _ in range(told)]  # type: ignore[union-attr]  # it is a pipe
+            process.kill()
+        left = {path.name: path.read_bytes() for path in (tmp_path / "killed").glob("*.jsonl")}
+        assert left.items() <= whole.items()
+        assert len(left) >= (int(done[-1]) - 1) // 4 - 1
+    assert {path.name: path.read_bytes() for path in simulate(profile, tmp_path / "killed")} == whole
 
 
 def test_another_profile_has_other_shards_and_more_conversations_reuse_those_that_are_there(tmp_path: Path) -> None:
