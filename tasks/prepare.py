@@ -30,10 +30,7 @@ from tasks.core.provenance import is_propagated
 from tasks.core.record import sha256_of
 from tasks.files import parse_json_lines, read_bytes, written_atomically
 from tasks.simulate import Progress, read_conversations
-from tasks.world import served_tools
-from zava_mcp import policy
-from zava_mcp.local import LocalShop
-from zava_mcp.store import RetailStore
+from tasks.world import Sandbox, World
 
 DUPLICATE = "duplicate"
 
@@ -42,7 +39,7 @@ Tools = Sequence[Mapping[str, Any]]
 
 def prepare_dataset(
     shards: Sequence[Path],
-    store: RetailStore,
+    world: World,
     config: ValidationConfig,
     folder: Path,
     progress: Progress = lambda _done, _total: None,
@@ -55,15 +52,15 @@ def prepare_dataset(
         DataError: Too few conversations pass, a split is left empty or leaks into another, or a file is unusable;
             then no file is written.
     """
-    tools = served_tools(store)
     tally = _Tally(config.gates)
     with ExitStack() as stack:
-        writers = {split: _RowWriter(stack, folder, split, tools) for split in get_args(Split)}
-        asyncio.run(_sift(shards, store, tally, writers, progress))
+        writers = {split: _RowWriter(stack, folder, split, world.tools) for split in get_args(Split)}
+        asyncio.run(_sift(shards, world, tally, writers, progress))
         funnel = tally.funnel()
         _check(funnel, config, writers)
     files = {split: writer.file() for split, writer in writers.items()}
-    return DatasetSplit(**files, funnel=funnel, policy_sha256=sha256_of(policy.text()), tools_sha256=sha256_of(tools))
+    policy_sha256, tools_sha256 = sha256_of(world.policy), sha256_of(list(world.tools))
+    return DatasetSplit(**files, funnel=funnel, policy_sha256=policy_sha256, tools_sha256=tools_sha256)
 
 
 def write_eval_items(heldout: DatasetFile, folder: Path) -> DecisionSet:
@@ -109,18 +106,18 @@ def read_rows(file: DatasetFile) -> Iterator[tuple[dict[str, Any], RowMeta]]:
         yield json.loads(line), meta
 
 
-async def execution_verdict(conversation: Conversation, shop: LocalShop) -> GateVerdict:
-    """Say whether every call gives the same result on a fresh sandbox, and the shop ends in the same state."""
-    store = shop.reset()
+async def execution_verdict(conversation: Conversation, sandbox: Sandbox) -> GateVerdict:
+    """Say whether every call gives the same result on a fresh sandbox, and the world ends in the same state."""
+    await sandbox.reset()
     results = {m.tool_call_id: m.content for m in conversation.messages if m.role == "tool"}
     for turn, message in enumerate(conversation.messages):
         for call in message.tool_calls:
-            text, _ = await shop.call(call.name, call.parsed() or {})
+            text, _ = await sandbox.call(call.name, call.parsed() or {})
             if text != results.get(call.id):
                 reason = f"another result: {call.name}{call.arguments} now gives {text[:200]!r}"
                 return GateVerdict(gate="execution", passed=False, reason=reason, turn=turn)
-    if store.digest() != conversation.final_state:
-        reason = f"another final state: {store.digest()[:12]}, not {conversation.final_state[:12]}"
+    if (state := sandbox.state()) != conversation.final_state:
+        reason = f"another final state: {state[:12]}, not {conversation.final_state[:12]}"
         return GateVerdict(gate="execution", passed=False, reason=reason)
     return GateVerdict(gate="execution", passed=True)
 
@@ -187,17 +184,17 @@ class _Tally:
 
 
 async def _sift(
-    shards: Sequence[Path], store: RetailStore, tally: _Tally, writers: Mapping[Split, _RowWriter], progress: Progress
+    shards: Sequence[Path], world: World, tally: _Tally, writers: Mapping[Split, _RowWriter], progress: Progress
 ) -> None:
     """Write the conversations that pass all gates and say something new."""
     shelf, leaks, seen = ToolShelf(), LeakCheck(is_held_out), set[str]()
-    async with LocalShop(store) as shop:
+    async with world.sandbox() as sandbox:
         for done, shard in enumerate(shards, start=1):
             for conversation in read_conversations([shard]):
                 tally.played += 1
                 writer, key = writers[conversation.split], content_key(conversation)
                 row = writer.row(conversation)
-                failed = await _first_failure(conversation, row, tally.gates, shelf, shop)
+                failed = await first_failure(conversation, row, tally.gates, shelf, sandbox)
                 if failed is not None:
                     tally.stop(failed.gate, kind_of(failed))
                 elif key in seen:
@@ -208,12 +205,13 @@ async def _sift(
             progress(done, len(shards))
 
 
-async def _first_failure(
-    conversation: Conversation, row: Mapping[str, Any], gates: Sequence[str], shelf: ToolShelf, shop: LocalShop
+async def first_failure(
+    conversation: Conversation, row: Mapping[str, Any], gates: Sequence[str], shelf: ToolShelf, sandbox: Sandbox
 ) -> GateVerdict | None:
+    """Return what the first gate says that a conversation does not pass, or None."""
     for gate in gates:
         if gate == "execution":
-            verdict = await execution_verdict(conversation, shop)
+            verdict = await execution_verdict(conversation, sandbox)
         else:
             verdict = ROW_GATES[gate](row, shelf)
         if not verdict.passed:

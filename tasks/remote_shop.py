@@ -11,7 +11,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp_types import TextContent
 
 from tasks.core.errors import ServiceError, ZavaError
-from zava_mcp.local import ToolReply
+from tasks.mcp_tools import called, in_openai_shape, served
 from zava_mcp.tools import SANDBOX_HEADER
 
 TIMEOUT_S = 30.0
@@ -26,14 +26,7 @@ class RemoteShop:
 
     async def tools(self) -> list[dict[str, Any]]:
         """Return the tools as a chat completion request takes them."""
-        listed = (await self._client.list_tools()).tools
-        return [
-            {
-                "type": "function",
-                "function": {"name": tool.name, "description": tool.description or "", "parameters": tool.input_schema},
-            }
-            for tool in listed
-        ]
+        return in_openai_shape([tool async for tool in served(self._client)])
 
     async def policy(self) -> str:
         """Return the shop's policy, which is the agent's system prompt."""
@@ -42,9 +35,7 @@ class RemoteShop:
 
     async def call(self, name: str, arguments: dict[str, Any], /) -> tuple[str, bool]:
         """Call a tool and return its text, and whether that is a refusal."""
-        result = await self._client.call_tool(name, arguments)
-        text = "".join(block.text for block in result.content if isinstance(block, TextContent))
-        return ToolReply(text, bool(result.is_error))
+        return await called(self._client, name, arguments)
 
 
 @asynccontextmanager
