@@ -12,7 +12,7 @@ SHOWN_FAULTS = 20
 
 
 def synthesize(profile: ProfileOption = "local", overrides: SetOption = None, as_json: JsonOption = False) -> None:
-    """Play the scenarios, pass them through the gates and write the dataset; needs no service.
+    """Play the scenarios, pass them through the gates and write the dataset; needs no service but a teacher's models.
 
     Example: `zava synthesize --set synthesis.train_conversations=200`
     """
