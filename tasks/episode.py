@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from openai import AsyncOpenAI
 
@@ -10,9 +10,14 @@ from tasks.ask import ask, request_for
 from tasks.core.config import EvaluationConfig
 from tasks.core.conversation import Message, ToolCall
 from tasks.core.errors import ProviderUnavailableError
-from tasks.core.evaluation import Answer
+from tasks.core.evaluation import Answer, ErrorKind
 from tasks.core.grader import read_arguments
 from tasks.core.record import Record
+from tasks.core.score import invented_values
+
+# What happens to a call with an argument value that comes from nowhere: it is run, run and told to whoever watches,
+# or not run and told to the model.
+Guard = Literal["off", "warn", "block"]
 
 
 class Shop(Protocol):
@@ -32,14 +37,17 @@ class Limits(Record):
 
 
 LIMITS = Limits()
+# In what the model is told of a tool that hangs; who looks for the fault of an episode finds it by this.
+NO_RESULT = "no result"
 
 
 class Called(Record):
-    """The model called a tool, and this is what it was told."""
+    """The model called a tool, and this is what it was told; `invented` is what the guard found made up."""
 
     call: ToolCall
     result: str
     is_error: bool
+    invented: tuple[str, ...] = ()
 
 
 class Spoke(Record):
@@ -49,9 +57,10 @@ class Spoke(Record):
 
 
 class Stopped(Record):
-    """The model did not get to an answer."""
+    """The model did not get to an answer; `error` says so where its provider gave none."""
 
     reason: str
+    error: ErrorKind | None = None
 
 
 Step = Called | Spoke | Stopped
@@ -67,6 +76,7 @@ async def run_turns(
     tools: Sequence[Mapping[str, Any]],
     config: EvaluationConfig,
     limits: Limits = LIMITS,
+    guard: Guard = "off",
 ) -> AsyncIterator[Step]:
     """Let the model work until it answers in text, and yield each step as it happens.
 
@@ -85,20 +95,25 @@ async def run_turns(
             raise ProviderUnavailableError(f"Nothing answers at {client.base_url}: {given.error_message}.")
         return given
 
-    async for step in take_turns(answer, messages, shop, limits):
+    async for step in take_turns(answer, messages, shop, limits, guard, tools):
         yield step
 
 
 async def take_turns(
-    answer: Answering, messages: list[Message], shop: Shop, limits: Limits = LIMITS
+    answer: Answering,
+    messages: list[Message],
+    shop: Shop,
+    limits: Limits = LIMITS,
+    guard: Guard = "off",
+    tools: Sequence[Mapping[str, Any]] = (),
 ) -> AsyncIterator[Step]:
-    """Let whoever answers work until it does so in text, as `run_turns` does."""
+    """Let whoever answers work until it does so in text, as `run_turns` does; only a guard needs the tools."""
     budget = min(limits.calls_per_turn, limits.calls_per_episode - sum(m.role == "tool" for m in messages))
     while True:
         wire = [message.to_openai() for message in messages]
         given = await answer(wire)
         if given.error is not None:
-            yield Stopped(reason=f"no answer ({given.error}): {given.error_message}")
+            yield Stopped(reason=f"no answer ({given.error}): {given.error_message}", error=given.error)
             return
         calls = _with_ids(given.tool_calls, messages)
         messages.append(Message(role="assistant", content=given.content, tool_calls=calls))
@@ -106,7 +121,10 @@ async def take_turns(
             yield Spoke(text=given.content or "")
             return
         for call in calls:
-            step = await _run(shop, call, limits, within_budget=budget > 0)
+            invented = [] if guard == "off" else invented_values(call, wire, tools)
+            step = _blocked(call, invented) if invented and guard == "block" else None
+            step = step or await _run(shop, call, limits, within_budget=budget > 0)
+            step = step.model_copy(update={"invented": tuple(invented)})
             budget -= 1
             messages.append(Message(role="tool", content=step.result, tool_call_id=call.id))
             yield step
@@ -115,6 +133,15 @@ async def take_turns(
                 reason=f"more than {limits.calls_per_turn} calls in a turn or {limits.calls_per_episode} in all"
             )
             return
+
+
+def _blocked(call: ToolCall, invented: Sequence[str]) -> Called:
+    """Return a call that is not run, since values of it come from nowhere, with what the model is told."""
+    result = (
+        f"{call.name} was not run: nobody gave {', '.join(invented)}. Use exactly what the customer or a tool said, "
+        "look it up, or ask the customer."
+    )
+    return Called(call=call, result=result, is_error=True)
 
 
 async def _run(shop: Shop, call: ToolCall, limits: Limits, *, within_budget: bool) -> Called:
@@ -130,7 +157,7 @@ async def _run(shop: Shop, call: ToolCall, limits: Limits, *, within_budget: boo
         async with asyncio.timeout(limits.tool_timeout_s):
             result, is_error = await shop.call(call.name, arguments)
     except TimeoutError:
-        result, is_error = f"{call.name}: no result within {limits.tool_timeout_s:g} s. Try again later.", True
+        result, is_error = f"{call.name}: {NO_RESULT} within {limits.tool_timeout_s:g} s. Try again later.", True
     return Called(call=call, result=result, is_error=is_error)
 
 

@@ -28,7 +28,9 @@ log = logging.getLogger(__name__)
 
 
 class McpWorld:
-    """A server of the user's own, by command or address."""
+    """A server of the user's own, by command or address; of its policy there is only the text."""
+
+    procedure = None
 
     def __init__(self, config: WorldConfig, tools: Sequence[Tool], policy: str) -> None:
         """Offer the tools that may be used.

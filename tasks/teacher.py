@@ -27,12 +27,12 @@ from tasks.core.errors import (
     ProviderUnavailableError,
     ZavaError,
 )
-from tasks.core.gates import ToolShelf, kind_of
+from tasks.core.gates import kind_of
 from tasks.core.record import sha256_of
 from tasks.core.scenario import Split
 from tasks.dialogue import Dialogue, Players, hold
 from tasks.files import read_bytes, write_atomically
-from tasks.prepare import first_failure
+from tasks.gatekeeper import Gatekeeper, without_memory
 from tasks.simulate import SHAPE_ONLY, Progress
 from tasks.voice import Part, Purse, Voice
 from tasks.world import Sandbox, World, open_world
@@ -85,6 +85,13 @@ class _Voices(NamedTuple):
     purse: Purse
 
 
+class _Desk(NamedTuple):
+    """Where one conversation after another is held, and the gates that look at each."""
+
+    sandbox: Sandbox
+    gates: Gatekeeper
+
+
 class _Teaching:
     """All conversations of a profile, several at a time."""
 
@@ -97,7 +104,6 @@ class _Teaching:
         self._hints = hints
         self._folder = folder
         self._progress = progress
-        self._shelf = ToolShelf()
         self._in_a_row = 0
         self._stopped: list[ZavaError] = []
 
@@ -112,8 +118,11 @@ class _Teaching:
 
             async def work() -> None:
                 async with self._world.sandbox() as sandbox:
+                    # Duplicates are for the dataset: what came before depends on who finishes first.
+                    gates = without_memory(self._profile.validation)
+                    desk = _Desk(sandbox, Gatekeeper(gates, sandbox, self._world.procedure))
                     for place, file in left:
-                        if not await self._finish(place, voices, sandbox, file):
+                        if not await self._finish(place, voices, desk, file):
                             return
                         self._progress(_there(files), len(files))
 
@@ -145,10 +154,10 @@ class _Teaching:
                 customers = await find_customers(Part(voices.agent, CENSUS, self._world.tools).answer, sandbox)
         return server_plan(self._profile, self._hints, customers)
 
-    async def _finish(self, place: Place, voices: _Voices, sandbox: Sandbox, file: Path) -> bool:
+    async def _finish(self, place: Place, voices: _Voices, desk: _Desk, file: Path) -> bool:
         """Make and write one take; return whether to go on. What was answered so far is kept in any case."""
         try:
-            take = await self._take(place, voices, sandbox)
+            take = await self._take(place, voices, desk)
         except BudgetSpentError as error:
             self._stopped.append(error)
             return False
@@ -160,15 +169,16 @@ class _Teaching:
         write_atomically(file, take.model_dump_json().encode())
         return True
 
-    async def _take(self, place: Place, voices: _Voices, sandbox: Sandbox) -> Take:
+    async def _take(self, place: Place, voices: _Voices, desk: _Desk) -> Take:
         author = Part(voices.agent, place.id, self._world.tools)
         agent = Part(voices.agent, place.id, self._world.tools)
         customer = Part(voices.customer, place.id)
-        blueprint, blames = await blueprint_of(place, author.answer, self._world, self._hints.notes, sandbox)
+        notes = self._hints.notes
+        blueprint, blames = await blueprint_of(place, author.answer, self._world, notes, desk.sandbox)
         conversation, passed = None, False
         if blueprint is not None:
             players = Players(agent.answer, customer.answer, notes={})
-            conversation, passed, more = await self._hold(blueprint, players, sandbox)
+            conversation, passed, more = await self._hold(blueprint, players, desk)
             blames += more
         usage = total(part.usage for part in (author, agent, customer))
         return Take(
@@ -182,14 +192,14 @@ class _Teaching:
         )
 
     async def _hold(
-        self, blueprint: Blueprint, players: Players, sandbox: Sandbox
+        self, blueprint: Blueprint, players: Players, desk: _Desk
     ) -> tuple[Conversation, bool, list[Blame]]:
         """Try until it passes; each side is told of a fault once, and a second one ends it."""
         blames: list[Blame] = []
         while True:
-            dialogue = await hold(blueprint, players, self._world.policy, sandbox, self._teacher.max_turns)
+            dialogue = await hold(blueprint, players, self._world.policy, desk.sandbox, self._teacher.max_turns)
             conversation = self._conversation(blueprint, dialogue)
-            blame = dialogue.blame or await self._gate_fault(conversation, sandbox) or dialogue.shortfall
+            blame = dialogue.blame or await self._fault(conversation, dialogue, desk.gates)
             if blame is None:
                 return conversation, True, blames
             blames.append(blame)
@@ -207,13 +217,16 @@ class _Teaching:
             intents=blueprint.intents,
             template_ids=(),
             messages=dialogue.messages,
-            outcome="done" if blueprint.gold_calls else "answered",
+            outcome=blueprint.outcome,
             final_state=dialogue.state,
+            goal=blueprint.goal,
         )
 
-    async def _gate_fault(self, conversation: Conversation, sandbox: Sandbox) -> Blame | None:
-        row = row_of(conversation, self._world.tools)
-        verdict = await first_failure(conversation, row, self._profile.validation.gates, self._shelf, sandbox)
+    async def _fault(self, conversation: Conversation, dialogue: Dialogue, gates: Gatekeeper) -> Blame | None:
+        """Return what is wrong with a conversation that came to its end, by the gates and against its blueprint."""
+        verdict = await gates.first_failure(conversation, row_of(conversation, self._world.tools))
+        if dialogue.shortfall and (verdict is None or verdict.gate == "goal"):
+            return dialogue.shortfall  # it says more than the gate
         if verdict is None:
             return None
         return Blame(side="agent", kind=kind_of(verdict), detail=verdict.reason.partition(": ")[2])

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from tasks.core.config import WorldConfig
 from tasks.core.errors import ConfigError, DataError
+from tasks.core.policy import RETAIL, Procedure
 from tasks.core.scenario import ShopView
 from tasks.mcp_world import open_mcp_world
 from zava_mcp import policy
@@ -47,6 +48,11 @@ class World(Protocol):
         ...
 
     @property
+    def procedure(self) -> Procedure | None:
+        """The policy as rules that a program can check; None where it is there as text alone."""
+        ...
+
+    @property
     def digest(self) -> str:
         """The digest of where every sandbox starts, as far as it is known."""
         ...
@@ -65,6 +71,7 @@ class RetailWorld:
     """The shop of this project: every sandbox is a fork of one store in this process."""
 
     is_shared = False
+    procedure = RETAIL
 
     def __init__(self, store: RetailStore) -> None:
         """Serve forks of `store`, which itself is never changed."""

@@ -180,13 +180,14 @@ class FakeFinetuning:
 
     def _complete(self, request: Json) -> Json:
         message = self.chat(request)
+        prompt = len(json.dumps(request["messages"])) // 4
         return {
             "id": "chatcmpl-1",
             "object": "chat.completion",
             "created": 1,
             "model": request["model"],
             "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
-            "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
+            "usage": {"prompt_tokens": prompt, "completion_tokens": 10, "total_tokens": prompt + 10},
         }
 
     def _create_file(self, body: bytes, content_type: str) -> Json:

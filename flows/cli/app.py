@@ -2,7 +2,7 @@
 
 import typer
 
-from flows.cli import data, doctor, evaluate, run, services, shop
+from flows.cli import data, doctor, evaluate, replay, run, services, shop
 from flows.cli.common import ZavaGroup
 
 HELP = """Make a small model call tools as reliably as a large one, prove it, and keep it that way.
@@ -27,8 +27,8 @@ for command in (
     data.validate,
     evaluate.evaluate,
     evaluate.compare,
-    shop.replay,
     shop.chat,
     doctor.doctor,
 ):
     app.command()(command)
+app.add_typer(replay.app, name="replay")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from tasks.core.conversation import Conversation
+from tasks.core.conversation import Conversation, Goal
 from tasks.core.record import Record
 from tasks.core.scenario import GoldCall, Request, Scenario, ShopView, Split
 
@@ -18,7 +18,10 @@ _TRAPS = {
 
 
 class Blueprint(Record):
-    """Who wants what, what they know, and how it must end: after the gold calls, with the told values told."""
+    """Who wants what, what they know, and how it must end: after the gold calls, with the told values told.
+
+    `outcome` says what must become of each wish, as scenarios do; where an author wrote it, whether something is done.
+    """
 
     id: str
     split: Split
@@ -28,7 +31,13 @@ class Blueprint(Record):
     facts: dict[str, str]
     gold_calls: tuple[GoldCall, ...]
     gold_state: str
+    outcome: str
     tells: tuple[str, ...] = ()
+
+    @property
+    def goal(self) -> Goal:
+        """How a conversation must end, for the goal gate."""
+        return Goal(writes=self.gold_calls, outcome=self.outcome)
 
 
 class Usage(Record):
@@ -120,6 +129,7 @@ class Draft(NamedTuple):
     wish: str
     facts: dict[str, str]
     gold_calls: tuple[GoldCall, ...]
+    outcome: str
     tells: tuple[str, ...] = ()
 
 
@@ -149,6 +159,7 @@ def draft_of(scenario: Scenario, shop: ShopView) -> Draft:
         wish="You want, one after the other:\n" + "\n".join(wishes),
         facts=facts,
         gold_calls=scenario.gold_writes,
+        outcome=scenario.gold_outcome,
         tells=tuple(status for request in scenario.requests if (status := _status(request, user, shop))),
     )
 

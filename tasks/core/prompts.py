@@ -88,10 +88,12 @@ def read_draft(text: str, tools: ToolBook) -> Draft:
     """
     try:
         value = _json_in(text)
+        calls = tuple(GoldCall.model_validate(call) for call in value.get("calls") or ())
         draft = Draft(
             wish=_text(value, "wish"),
             facts={str(name): str(fact) for name, fact in dict(value.get("facts") or {}).items()},
-            gold_calls=tuple(GoldCall.model_validate(call) for call in value.get("calls") or ()),
+            gold_calls=calls,
+            outcome="done" if calls else "answered",
             tells=tuple(str(told) for told in value.get("tells") or ()),
         )
     except ValidationError as error:
