@@ -3,11 +3,18 @@
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
+import httpx2
 from mcp import Client
 from mcp_types import TextContent, Tool
 
 from tasks.core.record import canonical_json
 from zava_mcp.local import ToolReply
+
+# Twice what the agent loop gives a tool: of one that hangs the model is told, and the conversation goes on.
+CALL_TIMEOUT_S = 60.0
+# Reading may take as long as it takes: a stream that a server keeps open is silent between calls, and each call has
+# its own limit.
+HTTP_TIMEOUT = httpx2.Timeout(30.0, read=None)
 
 
 async def served(client: Client) -> AsyncIterator[Tool]:

@@ -18,10 +18,9 @@ from tasks.clients import is_local
 from tasks.core.config import WorldConfig
 from tasks.core.errors import ConfigError, ServiceError
 from tasks.core.record import canonical_json, sha256_of
-from tasks.mcp_tools import called, in_openai_shape, served
+from tasks.mcp_tools import CALL_TIMEOUT_S, HTTP_TIMEOUT, called, in_openai_shape, served
 
 START_TIMEOUT_S = 60.0
-CALL_TIMEOUT_S = 30.0
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 log = logging.getLogger(__name__)
@@ -178,9 +177,8 @@ async def _client_of(config: WorldConfig, stack: AsyncExitStack) -> Client:
     if config.command:
         command, *arguments = config.command
         return Client(StdioServerParameters(command=command, args=arguments), read_timeout_seconds=CALL_TIMEOUT_S)
-    # Reading may take as long as it takes: the stream that the server keeps open is silent between calls.
-    timeout = httpx2.Timeout(CALL_TIMEOUT_S, read=None)
-    http = await stack.enter_async_context(httpx2.AsyncClient(timeout=timeout, trust_env=not is_local(config.url)))
+    opened = httpx2.AsyncClient(timeout=HTTP_TIMEOUT, trust_env=not is_local(config.url))
+    http = await stack.enter_async_context(opened)
     transport = streamable_http_client(config.url or "", http_client=http)
     return Client(transport, read_timeout_seconds=CALL_TIMEOUT_S)
 

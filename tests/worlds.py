@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from tasks.core.config import Profile, SynthesisConfig
 from tasks.core.phrases import PhraseBook, load_phrases
@@ -75,7 +76,13 @@ def a_profile(**synthesis_changes: Any) -> Profile:
 @contextmanager
 def clinic_served() -> Iterator[tuple[str, Callable[[], None]]]:
     """Serve the clinic over HTTP in a thread; return its address, and what ends it at once."""
-    app = build_server().streamable_http_app(json_response=True)
+    with served(build_server().streamable_http_app(json_response=True)) as served_app:
+        yield served_app
+
+
+@contextmanager
+def served(app: ASGIApp) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Serve an MCP application in a thread; return the address of its `/mcp`, and what ends it at once."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))

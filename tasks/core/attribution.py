@@ -45,7 +45,7 @@ class CustomerWatch:
         if found := _AGENT_TALK.search(text):
             return Blame(side="customer", kind="speaks as the agent", detail=repr(found.group().strip()))
         for word in _WORD.findall(text):
-            if _is_fact(word) and not self._sources.hold_facts_of(word):
+            if _is_fact(word) and self._sources.origin_of_prose(word).kind == "invented":
                 return Blame(side="customer", kind="invents a fact", detail=repr(word))
         return None
 

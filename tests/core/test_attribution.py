@@ -23,6 +23,7 @@ BLUEPRINT = Blueprint(
     facts={"phone": "555-3120", "visit": "visit-8100", "e-mail": "ada@example.com", "new day": "Friday"},
     gold_calls=(GoldCall(name="move_visit", arguments={"visit_id": "visit-8100", "day": "Friday"}),),
     gold_state="after",
+    outcome="done",
     tells=("slot-508",),
 )
 WORD = st.sampled_from(["wish", "facts", "calls", "tells", "name", "arguments", "x"])
@@ -130,7 +131,7 @@ def test_a_goal_is_the_state_and_what_was_told() -> None:
 def test_a_draft_is_read_out_of_a_fence() -> None:
     call = {"name": "move_visit", "arguments": {"visit_id": "v"}}
     draft = read_draft(f'```json\n{{"wish": "Go.", "facts": {{"n": 7}}, "calls": [{json.dumps(call)}]}}\n```', TOOLS)
-    assert draft == ("Go.", {"n": "7"}, (GoldCall.model_validate(call),), ())
+    assert draft == ("Go.", {"n": "7"}, (GoldCall.model_validate(call),), "done", ())
     assert read_ids('Here: ["a", "b", "a"]') == ["a", "b"]
 
 
