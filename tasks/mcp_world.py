@@ -102,10 +102,11 @@ class McpSandbox:
         Raises:
             ServiceError: The server is gone.
         """
-        self._is_fresh = False
         text, is_error = await self._called(name, arguments)
-        if not is_error and name not in self._reads:
-            self._changes.append(canonical_json([name, arguments]))
+        if name not in self._reads:
+            self._is_fresh = False
+            if not is_error:
+                self._changes.append(canonical_json([name, arguments]))
         return text, is_error
 
     def state(self) -> str:

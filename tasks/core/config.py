@@ -70,7 +70,7 @@ class SynthesisConfig(Record):
     coverage: dict[str, Positive] = Field(
         default_factory=dict,
         description="Fewest training examples by 'tool outcome rule', such as 'cancel_pending_order refused "
-        "wrong_state'; what is missing is played on top.",
+        "wrong_state'; what is missing the expert plays on top. Of the shop alone.",
     )
     shard_size: Positive = Field(100, description="Conversations per shard; a finished shard is never played again.")
 
@@ -268,6 +268,8 @@ class Profile(Record):
             raise ValueError("the expert knows only the shop; a world with a server needs a teacher")
         if not self.world.has_server and not any(self.synthesis.intents.values()):
             raise ValueError("synthesis.intents names nothing that a customer of the shop could want")
+        if self.world.has_server and (self.synthesis.intents or self.synthesis.coverage):
+            raise ValueError("synthesis.intents and coverage are of the shop; a server's wishes are in world.hints")
         return self
 
 

@@ -47,6 +47,7 @@ def test_a_profile_survives_the_way_through_json() -> None:
         ("teacher.budgets.calls=9", "unknown key 'teacher.budgets'; did you mean 'budget'?"),
         ("synthesis.intents={}", "names nothing that a customer of the shop could want"),
         ("world.url=http://x/mcp", "a server needs a policy"),
+        ("world={url: 'http://x/mcp', policy: p.md}", "a world with a server needs a teacher"),
         ("training.n_epochs", "not of the form section.key=value"),
         ("training.n_epochs=[1", "not a YAML value"),
     ],

@@ -163,6 +163,10 @@ def test_a_server_by_command_that_dies_in_a_conversation_is_told(tmp_path: Path)
         (("world.url=http://x/mcp", "world.command=[x]", "world.policy=p.md"), "by command or by url"),
         (("world.url=http://x/mcp", "world.policy=p.md", "world.snapshot=s.json"), "a snapshot is of the shop"),
         (("world.policy=p.md",), "are of a server"),
+        (
+            ("world.url=http://x/mcp", "world.policy=p.md", "teacher.agent.model=m"),
+            "synthesis.intents and coverage are of the shop",
+        ),
     ],
 )
 def test_a_world_that_contradicts_itself_is_told(override: tuple[str, ...], reason: str) -> None:

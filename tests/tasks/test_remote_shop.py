@@ -44,6 +44,6 @@ def test_a_call_that_hangs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote_shop, "CALL_TIMEOUT_S", 0.5)
     with (
         served(Slow(build_app(Sandboxes(small_shop().fork())), 3)) as (address, _),
-        pytest.raises(ServiceError, match="The shop at .* failed: .*`zava status` tells how it is"),
+        pytest.raises(ServiceError, match=r"The shop at .* failed: .*`zava status` tells how it is"),
     ):
         asyncio.run(products(address))

@@ -1,17 +1,23 @@
 """A world that shares nothing with the shop, from its tools/list to training rows and decisions."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from typer.testing import CliRunner
 
+from flows.cli import app
+from tasks.artifacts import Dataset
+from tasks.card import card_in
 from tasks.core.blueprint import Take
-from tasks.core.config import Profile
+from tasks.core.config import Profile, ValidationConfig
 from tasks.core.errors import ConfigError, SynthesisError
 from tasks.core.evaluation import EvalItem, ItemMeta
-from tasks.measure import conversations, dataset, require_shop
+from tasks.measure import conversations, require_shop
 from tasks.prepare import read_rows
 from tests.clinic import staff
 from tests.fake_provider import FakeProvider, Reply, Request, call, say
@@ -54,15 +60,30 @@ def only(take_folder: Path) -> Take:
     return takes_of(take_folder)["train-7-00000"]
 
 
+def zava(*arguments: str) -> tuple[int, str, str]:
+    """Run a command in this process; return its exit status, standard output and standard error."""
+    result = CliRunner().invoke(app, list(arguments))
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
 def test_from_tools_list_to_training_rows_and_decisions(address: str, tmp_path: Path) -> None:
+    file, overlap = tmp_path / "clinic.yaml", ("--set", "validation.max_overlap=0.4")
     with FakeProvider(staff.play) as provider:
-        profile = clinic(address, provider.base_url, tmp_path)
-        shards = conversations(profile)
-        made = dataset(profile, shards)
+        file.write_text(yaml.safe_dump(clinic(address, provider.base_url, tmp_path).model_dump(mode="json")))
+        code, _, told = zava("synthesize", "--profile", str(file))
+        assert code == 1
+        # The scripted owners know three sentences between them, and that is seen.
+        assert re.search(r"training holds 2\d\.\d% of the held-out customers' runs of eight words", told)
         asked = len(provider.requests)
-        assert conversations(profile) == shards
-        assert len(provider.requests) == asked
-    assert made.split.funnel.stopped == {"format": 0, "execution": 0, "provenance": 0, "duplicate": 0}
+        code, printed, told = zava("synthesize", "--profile", str(file), "--json", *overlap)
+        assert code == 0, told
+        assert len(provider.requests) == asked  # all was paid for
+    made = Dataset.model_validate_json(printed)
+    assert set(made.split.funnel.stopped) == set(ValidationConfig().gates) - {"policy"}
+    assert not any(made.split.funnel.stopped.values())
+    assert made.split.coverage == {}
     assert (made.split.train.rows, made.split.valid.rows, made.split.heldout.rows) == (6, 2, 3)
     rows = [row for row, _ in read_rows(made.split.train)]
     tools = {tool["function"]["name"] for tool in rows[0]["tools"]}
@@ -72,6 +93,8 @@ def test_from_tools_list_to_training_rows_and_decisions(address: str, tmp_path: 
     assert called == tools
     _check_decisions(made.decisions.path, made.decisions.meta_path)
     _check_costs(tmp_path, asked)
+    _check_card(Path(made.split.train.path).parent)
+    _check_validation(Path(made.split.heldout.path), file)
 
 
 def _check_decisions(path: str, meta_path: str) -> None:
@@ -89,6 +112,26 @@ def _check_costs(folder: Path, asked: int) -> None:
     assert sum(usage.calls for usage in usages) == asked
     assert sum(usage.tokens for usage in usages) == 110 * asked
     assert sum(usage.cost or 0 for usage in usages) == pytest.approx(asked * (100 * 2 + 10 * 10) / 1e6)
+
+
+def _check_card(folder: Path) -> None:
+    """Whoever wrote the rows is on the card, and nothing of the shop."""
+    for path in (card_in(folder).html, card_in(folder).markdown):
+        text = path.read_text()
+        assert "Written by big, with results of the tools of a server" in text
+        assert "MIT" not in text
+        assert "Coverage" not in text
+        assert "move_visit" in text
+
+
+def _check_validation(rows: Path, profile: Path) -> None:
+    """The rows go through the validator, calls made again at the clinic; a changed result does not."""
+    assert zava("validate", str(rows), "--world", str(profile))[0] == 0
+    changed = rows.with_name("changed.jsonl")
+    changed.write_text(rows.read_text().replace("Friday", "Monday"))
+    code, printed, _ = zava("validate", str(changed), "--world", str(profile))
+    assert code == 1
+    assert "another-result" in printed
 
 
 def played(
