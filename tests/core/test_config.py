@@ -1,5 +1,6 @@
 """Profiles: what is read, what is filled in and how a mistake is told."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,14 @@ def test_an_address_that_is_given_is_kept() -> None:
 
 def test_a_hosted_provider_gets_no_local_address() -> None:
     assert load_profile("local", ("provider.kind=openai",)).provider.base_url is None
+
+
+def test_the_profile_in_the_readme_is_one(tmp_path: Path) -> None:
+    [written] = re.findall(r"^```yaml\n(.*?)^```", Path("README.md").read_text(), re.MULTILINE | re.DOTALL)
+    file = tmp_path / "clinic.yaml"
+    file.write_text(written)
+    world = load_profile(str(file)).world
+    assert all(path and Path(path).is_file() for path in (world.command[1], world.policy, world.hints))
 
 
 def test_a_profile_survives_the_way_through_json() -> None:
