@@ -30,7 +30,7 @@ def require_shop(profile: Profile) -> None:
     if profile.world.has_server:
         raise ConfigError(
             f"The loop replays a story of the shop, and the world of profile {profile.name!r} is a server. Make its "
-            "dataset and decisions with `zava synthesize`."
+            "dataset and decisions with `zava synthesize`, and measure a model on them with `zava evaluate`."
         )
 
 
@@ -140,7 +140,8 @@ def _folder(profile: Profile, model_id: str, decisions: DecisionSet) -> Path:
 def _measured(profile: Profile, arm: str, model_id: str, decisions: DecisionSet, prompt: Prompt) -> EvalReport:
     with stage(f"evaluation of {arm}") as progress:
         folder = _folder(profile, model_id, decisions)
-        shop = open_shop(profile.world)
+        # What else a call could have done is judged on the shop's records; a server keeps its own to itself.
+        shop = None if profile.world.has_server else open_shop(profile.world)
         done_before: list[int] = []
 
         def step(done: int, total: int) -> None:

@@ -1,6 +1,7 @@
 """The LLM teacher in the shop, against a provider that fails in every way that providers do."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -76,6 +77,7 @@ def test_two_models_hold_the_conversations_so_many_at_a_time(tmp_path: Path) -> 
     played = list(read_conversations(taught.shards))
     assert Counter(c.split for c in played) == {"train": 3, "valid": 1, "heldout": 2}
     assert {c.teacher for c in played} == {"big"}
+    assert {c.goal.outcome if c.goal else "" for c in played} == {"order_status: answered"}
     assert {request["model"] for request in provider.requests if staff.is_customer(request)} == {"small"}
     report = taught.report
     assert (report.planned, report.kept, report.faults, report.usage.calls) == (6, 6, {}, REQUESTS)
@@ -138,6 +140,21 @@ def test_a_call_that_is_no_call_is_the_agents_fault_and_told_once(tmp_path: Path
     [(fault_kind, count)] = report.faults.items()
     assert fault_kind.startswith("agent: format: arguments ")
     assert count == CONVERSATIONS
+
+
+def test_an_agent_that_breaks_the_policy_of_the_shop_is_told_once(tmp_path: Path) -> None:
+    def script(request: Request) -> Reply:
+        told = "first try at this was refused" in request["messages"][0]["content"]
+        if staff.is_customer(request) or told:
+            return staff.play(request)
+        if len(request["messages"]) == 2:
+            return call("get_order_details", {"order_id": re.findall(r"#W\d+", request["messages"][1]["content"])[0]})
+        return say(f"Your order is {json.loads(request['messages'][3]['content'])['status']}. Anything else?")
+
+    with FakeProvider(script) as provider:
+        report = teach(profile_of(provider.base_url), tmp_path).report
+    assert (report.kept, report.mended) == (CONVERSATIONS, CONVERSATIONS)
+    assert report.faults == {"agent: policy: acted before the customer was found": CONVERSATIONS}
 
 
 @pytest.mark.parametrize(

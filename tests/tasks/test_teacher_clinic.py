@@ -1,5 +1,6 @@
 """A world that shares nothing with the shop, from its tools/list to training rows and decisions."""
 
+import asyncio
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -15,10 +16,15 @@ from tasks.artifacts import Dataset
 from tasks.card import card_in
 from tasks.core.blueprint import Take
 from tasks.core.config import Profile, ValidationConfig
+from tasks.core.conversation import Conversation, Goal
+from tasks.core.dataset import row_of
 from tasks.core.errors import ConfigError, SynthesisError
-from tasks.core.evaluation import EvalItem, ItemMeta
+from tasks.core.evaluation import EvalItem, EvalReport, ItemMeta
+from tasks.core.gates import kind_of
+from tasks.gatekeeper import Gatekeeper
 from tasks.measure import conversations, require_shop
 from tasks.prepare import read_rows
+from tasks.world import open_world
 from tests.clinic import staff
 from tests.fake_provider import FakeProvider, Reply, Request, call, say
 from tests.worlds import CLINIC, clinic_served
@@ -70,7 +76,7 @@ def zava(*arguments: str) -> tuple[int, str, str]:
 
 def test_from_tools_list_to_training_rows_and_decisions(address: str, tmp_path: Path) -> None:
     file, overlap = tmp_path / "clinic.yaml", ("--set", "validation.max_overlap=0.4")
-    with FakeProvider(staff.play) as provider:
+    with FakeProvider(lambda request: staff.play(request) if request else say("")) as provider:
         file.write_text(yaml.safe_dump(clinic(address, provider.base_url, tmp_path).model_dump(mode="json")))
         code, _, told = zava("synthesize", "--profile", str(file))
         assert code == 1
@@ -80,6 +86,7 @@ def test_from_tools_list_to_training_rows_and_decisions(address: str, tmp_path: 
         code, printed, told = zava("synthesize", "--profile", str(file), "--json", *overlap)
         assert code == 0, told
         assert len(provider.requests) == asked  # all was paid for
+        _check_evaluation("--profile", str(file), *overlap)
     made = Dataset.model_validate_json(printed)
     assert set(made.split.funnel.stopped) == set(ValidationConfig().gates) - {"policy"}
     assert not any(made.split.funnel.stopped.values())
@@ -95,6 +102,14 @@ def test_from_tools_list_to_training_rows_and_decisions(address: str, tmp_path: 
     _check_costs(tmp_path, asked)
     _check_card(Path(made.split.train.path).parent)
     _check_validation(Path(made.split.heldout.path), file)
+
+
+def _check_evaluation(*profile: str) -> None:
+    """Whoever decides by what a request shows decides as in the conversations."""
+    code, printed, told = zava("evaluate", "--model", "big", "--json", *profile)
+    assert code == 0, told
+    report = EvalReport.model_validate_json(printed)
+    assert (report.errored, report.metrics["next_tool_call_accuracy"].value) == (0, 1.0)
 
 
 def _check_decisions(path: str, meta_path: str) -> None:
@@ -145,6 +160,47 @@ def played(
         profile = profile.model_copy(update={"synthesis": synthesis})
         conversations(profile)
     return profile, provider.requests
+
+
+def change_in(played: Conversation) -> int:
+    """Return the turn that changes something."""
+    return next(n for n, m in enumerate(played.messages) if any("_visit" in call.name for call in m.tool_calls))
+
+
+def dropped_change(played: Conversation) -> Conversation:
+    """The agent says that it is done, and has done nothing."""
+    turn = change_in(played)
+    return played.model_copy(update={"messages": (*played.messages[:turn], *played.messages[turn + 2 :])})
+
+
+def made_up_id(played: Conversation) -> Conversation:
+    messages, turn = list(played.messages), change_in(played)
+    [made] = messages[turn].tool_calls
+    invented = made.model_copy(update={"arguments": re.sub(r"visit-\d+", "visit-9999", made.arguments)})
+    messages[turn] = messages[turn].model_copy(update={"tool_calls": (invented,)})
+    return played.model_copy(update={"messages": tuple(messages)})
+
+
+def other_goal(played: Conversation) -> Conversation:
+    return played.model_copy(update={"goal": Goal(writes=(), outcome=played.outcome)})
+
+
+def test_the_gates_catch_at_the_clinic_what_they_catch_in_the_shop(address: str, tmp_path: Path) -> None:
+    profile, _ = played(address, tmp_path, staff.play)
+    good = only(tmp_path).conversation
+    assert good is not None
+    world = open_world(profile.world)
+
+    async def failed(conversation: Conversation) -> str:
+        async with world.sandbox() as sandbox:
+            gates = Gatekeeper(profile.validation, sandbox, world.procedure)
+            verdict = await gates.first_failure(conversation, row_of(conversation, world.tools))
+            return kind_of(verdict) if verdict else ""
+
+    assert asyncio.run(failed(good)) == ""
+    assert asyncio.run(failed(dropped_change(good))) == "execution: another final state"
+    assert asyncio.run(failed(made_up_id(good))) == "provenance: invented argument"
+    assert asyncio.run(failed(other_goal(good))) == "goal: another end state than the scenario's"
 
 
 def is_about(request: Request, part: str) -> bool:
