@@ -10,7 +10,7 @@ from flows.build_dataset import build_dataset
 from flows.cancelling import cancel_jobs
 from flows.evaluate_model import evaluate_arms, evaluate_model
 from flows.train_model import train_model
-from tasks import recording, stages
+from tasks import measure, recording, stages
 from tasks.core.config import Profile
 from tasks.core.run import RunSummary, verdict
 from tasks.core.training import finished_model_id
@@ -27,6 +27,7 @@ def retrain(profile: Profile) -> RunSummary:
 
     Safe to repeat: what an earlier run with the same profile made, also one that was killed, is used again.
     """
+    measure.require_shop(profile)
     log, books = get_run_logger(), Bookkeeping(profile)
     with books, recording.tracked_run(profile) as tracked:
         dataset = build_dataset(profile)

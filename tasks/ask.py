@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
@@ -128,6 +128,8 @@ def _read(completion: object, latency_s: float) -> Answer:
         return Answer(error="provider", error_message=text, latency_s=latency_s)
     if choice.get("finish_reason") == "content_filter":
         return Answer(error="filtered", error_message="the provider filtered the answer", latency_s=latency_s)
+    if isinstance(message.get("refusal"), str) and not message.get("content") and not message.get("tool_calls"):
+        return Answer(error="filtered", error_message=_text(message["refusal"]), latency_s=latency_s)
     usage = body.get("usage")
     counts = usage if isinstance(usage, dict) else {}
     content = message.get("content")
@@ -210,6 +212,10 @@ class AnswerCache:
     def get(self, key: str) -> Answer | None:
         """Return the kept answer, or None."""
         return self._answers.get(key)
+
+    def kept(self) -> Iterable[Answer]:
+        """Return every answer that was ever paid for."""
+        return self._answers.values()
 
     def keep(self, key: str, answer: Answer) -> None:
         """Keep an answer; one that failed is not kept, since asking again may succeed and costs nothing twice.

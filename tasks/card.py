@@ -21,6 +21,10 @@ from tasks.report import template_environment
 LICENCE = (
     "Made by Zava's programs from a generated shop: no text of people and no text of a model is in it. MIT, like Zava."
 )
+TAUGHT = (
+    "Written by {models}, with results of the tools of {world}: the terms of the models' provider and of these records "
+    "hold for it."
+)
 SAMPLES = 2  # conversations that are shown
 _SHOWN = 400  # characters of a message
 START, END = "(customer)", "(answer)"
@@ -97,11 +101,21 @@ def _facts(dataset: Dataset, profile: Profile, counts: _Counts) -> dict[str, Any
         "decisions": dataset.decisions,
         "coverage": table(split.coverage, profile.synthesis.coverage),
         "samples": counts.samples,
-        "licence": LICENCE,
+        "licence": _licence(profile),
+        "again": "the models write anew where this workspace does not keep their answers"
+        if profile.teacher
+        else "the same settings give the same bytes",
         "settings": yaml.safe_dump(
-            profile.model_dump(mode="json", include={"seed", "world", "synthesis", "validation"})
+            profile.model_dump(mode="json", include={"seed", "world", "synthesis", "teacher", "validation"})
         ),
     }
+
+
+def _licence(profile: Profile) -> str:
+    if profile.teacher is None:
+        return LICENCE
+    models = dict.fromkeys([profile.teacher.agent.model, profile.teacher.speaks_for_customer.model])
+    return TAUGHT.format(models=" and ".join(models), world="a server" if profile.world.has_server else "the shop")
 
 
 def _pictures(counts: _Counts) -> dict[str, Markup]:

@@ -31,7 +31,7 @@ def openai_client(provider: ProviderConfig) -> OpenAI:
         base_url=base_url,
         timeout=provider.timeout_s,
         max_retries=MAX_RETRIES,
-        http_client=DefaultHttpxClient(trust_env=False) if _is_local(base_url) else None,
+        http_client=DefaultHttpxClient(trust_env=False) if is_local(base_url) else None,
     )
 
 
@@ -47,7 +47,7 @@ def async_openai_client(provider: ProviderConfig) -> AsyncOpenAI:
         base_url=base_url,
         timeout=provider.timeout_s,
         max_retries=MAX_RETRIES,
-        http_client=DefaultAsyncHttpxClient(trust_env=False) if _is_local(base_url) else None,
+        http_client=DefaultAsyncHttpxClient(trust_env=False) if is_local(base_url) else None,
     )
 
 
@@ -68,6 +68,6 @@ def _base_url(provider: ProviderConfig) -> str | None:
     return provider.base_url
 
 
-def _is_local(base_url: str | None) -> bool:
-    """Return whether the address is this machine's, where a proxy named in the environment is in the way."""
+def is_local(base_url: str | None) -> bool:
+    """Return whether an address is this machine's, where a proxy named in the environment is in the way."""
     return base_url is not None and urlsplit(base_url).hostname in _LOOPBACK

@@ -1,7 +1,7 @@
 """The one agent loop: a model and the shop's tools take turns until the model answers in text."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from openai import AsyncOpenAI
@@ -10,7 +10,7 @@ from tasks.ask import ask, request_for
 from tasks.core.config import EvaluationConfig
 from tasks.core.conversation import Message, ToolCall
 from tasks.core.errors import ProviderUnavailableError
-from tasks.core.evaluation import ErrorKind
+from tasks.core.evaluation import Answer, ErrorKind
 from tasks.core.grader import read_arguments
 from tasks.core.record import Record
 from tasks.core.score import invented_values
@@ -64,6 +64,8 @@ class Stopped(Record):
 
 
 Step = Called | Spoke | Stopped
+# Answers a conversation in the OpenAI shape.
+Answering = Callable[[list[dict[str, Any]]], Awaitable[Answer]]
 
 
 async def run_turns(
@@ -86,19 +88,37 @@ async def run_turns(
         ProviderUnavailableError: Nothing answers at the provider's address.
         ProviderError: The provider refuses the model.
     """
+
+    async def answer(wire: list[dict[str, Any]]) -> Answer:
+        given = await ask(client, request_for(model, wire, tools, config), config.timeout_s)
+        if given.error == "unreachable":
+            raise ProviderUnavailableError(f"Nothing answers at {client.base_url}: {given.error_message}.")
+        return given
+
+    async for step in take_turns(answer, messages, shop, limits, guard, tools):
+        yield step
+
+
+async def take_turns(
+    answer: Answering,
+    messages: list[Message],
+    shop: Shop,
+    limits: Limits = LIMITS,
+    guard: Guard = "off",
+    tools: Sequence[Mapping[str, Any]] = (),
+) -> AsyncIterator[Step]:
+    """Let whoever answers work until it does so in text, as `run_turns` does; only a guard needs the tools."""
     budget = min(limits.calls_per_turn, limits.calls_per_episode - sum(m.role == "tool" for m in messages))
     while True:
         wire = [message.to_openai() for message in messages]
-        answer = await ask(client, request_for(model, wire, tools, config), config.timeout_s)
-        if answer.error == "unreachable":
-            raise ProviderUnavailableError(f"Nothing answers at {client.base_url}: {answer.error_message}.")
-        if answer.error is not None:
-            yield Stopped(reason=f"no answer ({answer.error}): {answer.error_message}", error=answer.error)
+        given = await answer(wire)
+        if given.error is not None:
+            yield Stopped(reason=f"no answer ({given.error}): {given.error_message}", error=given.error)
             return
-        calls = _with_ids(answer.tool_calls, messages)
-        messages.append(Message(role="assistant", content=answer.content, tool_calls=calls))
+        calls = _with_ids(given.tool_calls, messages)
+        messages.append(Message(role="assistant", content=given.content, tool_calls=calls))
         if not calls:
-            yield Spoke(text=answer.content or "")
+            yield Spoke(text=given.content or "")
             return
         for call in calls:
             invented = [] if guard == "off" else invented_values(call, wire, tools)

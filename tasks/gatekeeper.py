@@ -7,29 +7,45 @@ from tasks.core.config import Gate, ValidationConfig
 from tasks.core.conversation import Conversation, GateVerdict
 from tasks.core.duplicates import DuplicateFinder, Fingerprint, fingerprint
 from tasks.core.gates import ToolShelf, format_gate, length_gate, policy_gate, provenance_gate
+from tasks.core.policy import Procedure
 from tasks.execution import execution_verdict, goal_verdict
-from zava_mcp.local import LocalShop
+from tasks.world import Sandbox
+
+_AGAINST_DUPLICATES = frozenset({"duplicate", "near_duplicate"})
+
+
+def gates_of(config: ValidationConfig, procedure: Procedure | None) -> tuple[Gate, ...]:
+    """Return the gates that a profile names and its world can have: without rules there is none for the policy."""
+    return tuple(gate for gate in config.gates if gate != "policy" or procedure is not None)
+
+
+def without_memory(config: ValidationConfig) -> ValidationConfig:
+    """Return the gates that judge a conversation by itself, whatever came before it."""
+    alone = tuple(gate for gate in config.gates if gate not in _AGAINST_DUPLICATES)
+    return config.model_copy(update={"gates": alone})
 
 
 class Gatekeeper:
     """The gates of a profile, asked in order; those against duplicates remember what was kept."""
 
-    def __init__(self, config: ValidationConfig, shop: LocalShop) -> None:
-        """Ask the gates that a profile names, and replay calls on this shop."""
+    def __init__(self, config: ValidationConfig, sandbox: Sandbox, procedure: Procedure | None) -> None:
+        """Ask the gates that a profile names and the world has rules for, and make calls again on this sandbox."""
         self._config = config
-        self._shop = shop
+        self._gates = gates_of(config, procedure)
+        self._sandbox = sandbox
+        self._procedure = procedure
         self._shelf = ToolShelf()
         self._finder = DuplicateFinder(config.similarity)
 
     async def first_failure(self, conversation: Conversation, row: Mapping[str, Any]) -> GateVerdict | None:
         """Return the verdict of the first gate that stops a conversation, or None and remember it as kept."""
         found: Fingerprint | None = None
-        for gate in self._config.gates:
+        for gate in self._gates:
             if gate == "execution":
-                verdict = await execution_verdict(conversation, self._shop)
+                verdict = await execution_verdict(conversation, self._sandbox)
             elif gate == "goal":
-                verdict = await goal_verdict(conversation, self._shop)
-            elif gate in {"duplicate", "near_duplicate"}:
+                verdict = await goal_verdict(conversation, self._sandbox, self._procedure)
+            elif gate in _AGAINST_DUPLICATES:
                 found = found or fingerprint(row["messages"])
                 verdict = self._twin(gate, found)
             else:
@@ -42,8 +58,8 @@ class Gatekeeper:
 
     def _row_verdict(self, gate: Gate, conversation: Conversation, row: Mapping[str, Any]) -> GateVerdict:
         match gate:
-            case "policy":
-                return policy_gate(row, customer_id=conversation.customer_id)
+            case "policy" if self._procedure is not None:
+                return policy_gate(row, self._procedure, conversation.customer_id)
             case "provenance":
                 return provenance_gate(row, self._shelf)
             case "length":

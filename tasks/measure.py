@@ -4,32 +4,51 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from tasks import card, evaluate, prepare, prompts, replay, simulate, train
+from tasks import card, evaluate, prepare, prompts, replay, simulate, teacher, train
 from tasks.artifacts import Dataset, read_dataset, workspace, write_dataset
 from tasks.clients import async_openai_client, openai_client
 from tasks.core.config import ArmConfig, Profile
+from tasks.core.errors import ConfigError
 from tasks.core.evaluation import DecisionSet, EvalReport
 from tasks.core.run import Story
 from tasks.core.standings import ArmOutcome
 from tasks.episode import Step
 from tasks.progress import stage
 from tasks.prompts import Prompt
-from tasks.world import open_shop
+from tasks.world import open_shop, open_world
 from zava_mcp import policy
 
 Watch = Callable[[str | Step], None]
 
 
-def conversations(profile: Profile) -> list[Path]:
-    """Let the expert play the scenarios of a profile; return the files of conversations.
+def require_shop(profile: Profile) -> None:
+    """Refuse a world whose agent can be given data, but not the replay that the whole loop ends with.
 
     Raises:
-        SynthesisError: No scenario could be drawn, or the expert could not play one.
+        ConfigError: The world of the profile is a server.
+    """
+    if profile.world.has_server:
+        raise ConfigError(
+            f"The loop replays a story of the shop, and the world of profile {profile.name!r} is a server. Make its "
+            "dataset and decisions with `zava synthesize`, and measure a model on them with `zava evaluate`."
+        )
+
+
+def conversations(profile: Profile) -> list[Path]:
+    """Let the expert, or the teacher of a profile, play its scenarios; return the files of conversations.
+
+    Raises:
+        SynthesisError: No scenario could be drawn, or the expert could not play one, or the budget is spent.
+        ProviderError: A model of the teacher is refused, or does not answer.
         DataError: A file cannot be written, or the snapshot not read.
     """
     folder = workspace(profile).conversations
     before = set(folder.glob("*"))
     with stage("synthesis") as progress:
+        if profile.teacher:
+            taught = teacher.teach(profile, folder, progress.step)
+            progress.result(taught.report.sentence(), reused=before.issuperset(taught.shards))
+            return taught.shards
         shards = simulate.simulate(profile, folder, progress.step)
         wanted = profile.synthesis
         played = wanted.train_conversations + wanted.valid_conversations + wanted.heldout_conversations
@@ -54,7 +73,7 @@ def dataset(profile: Profile, shards: list[Path]) -> Dataset:
 
 
 def _prepared(profile: Profile, shards: list[Path], folder: Path, step: simulate.Progress) -> Dataset:
-    split = prepare.prepare_dataset(shards, open_shop(profile.world), profile.validation, folder, step)
+    split = prepare.prepare_dataset(shards, open_world(profile.world), profile.validation, folder, step)
     made = Dataset(split=split, decisions=prepare.write_eval_items(split.heldout, folder))
     card.write_card(made, profile, folder)
     write_dataset(folder, made)
@@ -121,7 +140,8 @@ def _folder(profile: Profile, model_id: str, decisions: DecisionSet) -> Path:
 def _measured(profile: Profile, arm: str, model_id: str, decisions: DecisionSet, prompt: Prompt) -> EvalReport:
     with stage(f"evaluation of {arm}") as progress:
         folder = _folder(profile, model_id, decisions)
-        shop = open_shop(profile.world)
+        # What else a call could have done is judged on the shop's records; a server keeps its own to itself.
+        shop = None if profile.world.has_server else open_shop(profile.world)
         done_before: list[int] = []
 
         def step(done: int, total: int) -> None:

@@ -30,19 +30,16 @@ from tasks.core.provenance import is_propagated
 from tasks.core.record import sha256_of
 from tasks.core.variety import VarietyMeter
 from tasks.files import parse_json_lines, read_bytes, written_atomically
-from tasks.gatekeeper import Gatekeeper
+from tasks.gatekeeper import Gatekeeper, gates_of
 from tasks.simulate import Progress, read_conversations
-from tasks.world import served_tools
-from zava_mcp import policy
-from zava_mcp.local import LocalShop
-from zava_mcp.store import RetailStore
+from tasks.world import World
 
 Tools = Sequence[Mapping[str, Any]]
 
 
 def prepare_dataset(
     shards: Sequence[Path],
-    store: RetailStore,
+    world: World,
     config: ValidationConfig,
     folder: Path,
     progress: Progress = lambda _done, _total: None,
@@ -55,18 +52,19 @@ def prepare_dataset(
         DataError: Too few conversations pass, a split is left empty or leaks into another, or a file is unusable;
             then no file is written.
     """
-    tools = served_tools(store)
-    tally, overlap, coverage, variety = _Tally(config.gates), OverlapMeter(), Counter[str](), VarietyMeter()
+    tally = _Tally(gates_of(config, world.procedure))
+    overlap, coverage, variety = OverlapMeter(), Counter[str](), VarietyMeter()
 
     def keep(conversation: Conversation, row: Mapping[str, Any]) -> None:
         overlap.add(conversation.split, row["messages"])
         if conversation.split == "train":
-            coverage.update(map(str, cells_of(conversation)))
             variety.add(row["messages"])
+            if world.procedure:
+                coverage.update(map(str, cells_of(conversation)))
 
     with ExitStack() as stack:
-        writers = {split: _RowWriter(stack, folder, split, tools) for split in get_args(Split)}
-        asyncio.run(_sift(shards, store, config, tally, writers, keep, progress))
+        writers = {split: _RowWriter(stack, folder, split, world.tools) for split in get_args(Split)}
+        asyncio.run(_sift(shards, world, config, tally, writers, keep, progress))
         funnel = tally.funnel()
         _check(funnel, config, writers, overlap.share)
     return DatasetSplit(
@@ -75,8 +73,8 @@ def prepare_dataset(
         overlap=overlap.share,
         coverage=dict(coverage),
         variety=variety.figures(),
-        policy_sha256=sha256_of(policy.text()),
-        tools_sha256=sha256_of(tools),
+        policy_sha256=sha256_of(world.policy),
+        tools_sha256=sha256_of(list(world.tools)),
     )
 
 
@@ -192,7 +190,7 @@ class _Tally:
 
 async def _sift(
     shards: Sequence[Path],
-    store: RetailStore,
+    world: World,
     config: ValidationConfig,
     tally: _Tally,
     writers: Mapping[Split, _RowWriter],
@@ -201,8 +199,8 @@ async def _sift(
 ) -> None:
     """Write the conversations that pass all gates."""
     leaks = LeakCheck(is_held_out, config.private)
-    async with LocalShop(store) as shop:
-        gates = Gatekeeper(config, shop)
+    async with world.sandbox() as sandbox:
+        gates = Gatekeeper(config, sandbox, world.procedure)
         for done, shard in enumerate(shards, start=1):
             for conversation in read_conversations([shard]):
                 tally.played += 1

@@ -11,10 +11,10 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp_types import TextContent
 
 from tasks.core.errors import ServiceError, ZavaError
-from zava_mcp.local import ToolReply
+from tasks.mcp_tools import CALL_TIMEOUT_S, HTTP_TIMEOUT, called, in_openai_shape, served
 from zava_mcp.tools import SANDBOX_HEADER
 
-TIMEOUT_S = 30.0
+ANSWER_TIMEOUT_S = 30.0  # of what is no call of a tool
 
 
 class RemoteShop:
@@ -26,14 +26,7 @@ class RemoteShop:
 
     async def tools(self) -> list[dict[str, Any]]:
         """Return the tools as a chat completion request takes them."""
-        listed = (await self._client.list_tools()).tools
-        return [
-            {
-                "type": "function",
-                "function": {"name": tool.name, "description": tool.description or "", "parameters": tool.input_schema},
-            }
-            for tool in listed
-        ]
+        return in_openai_shape([tool async for tool in served(self._client)])
 
     async def policy(self) -> str:
         """Return the shop's policy, which is the agent's system prompt."""
@@ -42,9 +35,7 @@ class RemoteShop:
 
     async def call(self, name: str, arguments: dict[str, Any], /) -> tuple[str, bool]:
         """Call a tool and return its text, and whether that is a refusal."""
-        result = await self._client.call_tool(name, arguments)
-        text = "".join(block.text for block in result.content if isinstance(block, TextContent))
-        return ToolReply(text, bool(result.is_error))
+        return await called(self._client, name, arguments)
 
 
 @asynccontextmanager
@@ -57,21 +48,22 @@ async def open_remote_shop(address: str) -> AsyncIterator[RemoteShop]:
     sandbox = f"chat-{secrets.token_hex(6)}"
     root = address.removesuffix("/mcp")
     headers = {SANDBOX_HEADER: sandbox}
-    async with httpx2.AsyncClient(headers=headers, timeout=TIMEOUT_S, trust_env=False) as http:
+    async with httpx2.AsyncClient(headers=headers, timeout=HTTP_TIMEOUT, trust_env=False) as http:
         try:
-            (await http.get(f"{root}/healthz")).raise_for_status()
+            (await http.get(f"{root}/healthz", timeout=ANSWER_TIMEOUT_S)).raise_for_status()
         except httpx2.HTTPError as error:
             raise ServiceError(f"No shop answers at {address}: {error!r}. Start it: zava up.") from error
         failure: ZavaError | MCPError | None = None
         try:
-            async with Client(streamable_http_client(address, http_client=http)) as client:
+            transport = streamable_http_client(address, http_client=http)
+            async with Client(transport, read_timeout_seconds=CALL_TIMEOUT_S) as client:
                 # An error that left this block would come out wrapped in groups, one for each layer of the client.
                 try:
                     yield RemoteShop(client)
                 except (ZavaError, MCPError) as error:
                     failure = error
         finally:
-            await http.delete(f"{root}/sandboxes/{sandbox}")
+            await http.delete(f"{root}/sandboxes/{sandbox}", timeout=ANSWER_TIMEOUT_S)
         if isinstance(failure, MCPError):
             raise ServiceError(f"The shop at {address} failed: {failure}. `zava status` tells how it is.") from failure
         if failure:

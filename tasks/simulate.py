@@ -28,7 +28,7 @@ from zava_mcp.store import RetailStore
 
 PHRASES = Path("configs/scenarios/retail.yaml")
 # What a shard holds depends on neither: they say how many shards there are and where one ends.
-_SHAPE_ONLY = {"train_conversations", "valid_conversations", "heldout_conversations", "shard_size", "coverage"}
+SHAPE_ONLY = {"train_conversations", "valid_conversations", "heldout_conversations", "shard_size", "coverage"}
 MOST_BATCHES = 3  # that are steered to the holes in the coverage
 
 Progress = Callable[[int, int], None]
@@ -90,7 +90,7 @@ def plan_shards(profile: Profile, store: RetailStore, phrases: PhraseBook, out_d
 
 def simulation_key(profile: Profile, store: RetailStore, phrases: PhraseBook) -> str:
     """Return the digest of all that shapes a conversation, and of nothing else."""
-    config = profile.synthesis.model_dump(mode="json", exclude=_SHAPE_ONLY)
+    config = profile.synthesis.model_dump(mode="json", exclude=SHAPE_ONLY)
     return sha256_of(
         [config, profile.seed, store.digest(), policy.text(), served_tools(store), phrases.digest(), _code_sha256()]
     )
@@ -112,14 +112,15 @@ def read_conversations(paths: Sequence[Path]) -> Iterator[Conversation]:
 
 
 def _shards_of(profile: Profile, view: ShopView, split: Split, stem: Path) -> Iterator[Shard]:
-    size, count = profile.synthesis.shard_size, _count(profile.synthesis, split)
+    size, count = profile.synthesis.shard_size, count_of(profile.synthesis, split)
     scenarios = draw_scenarios(view, profile.synthesis, split, count, profile.seed)
     for start in range(0, count, size):
         end = min(start + size, count)
         yield Shard(stem.with_name(f"{stem.name}-{start:06d}-{end:06d}.jsonl"), scenarios[start:end])
 
 
-def _count(config: SynthesisConfig, split: Split) -> int:
+def count_of(config: SynthesisConfig, split: Split) -> int:
+    """Return how many conversations of a split are wanted."""
     counts = {
         "train": config.train_conversations,
         "valid": config.valid_conversations,

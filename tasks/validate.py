@@ -17,34 +17,34 @@ from tasks.core.provenance import text_of
 from tasks.core.validation import PROVIDER_LIMITS, FileReport, Finding
 from tasks.execution import differing_result
 from tasks.lines import Line, read_lines
-from zava_mcp.local import LocalShop
-from zava_mcp.store import RetailStore
+from tasks.world import World
 
 FIRST_OF_A_KIND = 20  # findings of one kind that are told one by one; the counts go on
 
 
-def validate_file(path: Path, shop: RetailStore | None = None) -> FileReport:
-    """Check a JSONL file of chat rows in constant memory; with a shop, its calls are made there again.
+def validate_file(path: Path, world: World | None = None) -> FileReport:
+    """Check a JSONL file of chat rows in constant memory; with a world, its calls are made there again.
 
     Raises:
         DataError: The file cannot be read.
+        ServiceError: The world does not start or answer.
     """
     check = _FileCheck(path)
-    if shop is None:
+    if world is None:
         for line in read_lines(path):
             check.take(line)
     else:
-        asyncio.run(_replay(check, path, shop))
+        asyncio.run(_replay(check, path, world))
     return check.report()
 
 
-async def _replay(check: "_FileCheck", path: Path, store: RetailStore) -> None:
-    async with LocalShop(store) as shop:
+async def _replay(check: "_FileCheck", path: Path, world: World) -> None:
+    async with world.sandbox() as sandbox:
         for line in read_lines(path):
             row = check.take(line)
             if row is None:
                 continue
-            if differing := await differing_result([_played(message) for message in row["messages"]], shop):
+            if differing := await differing_result([_played(message) for message in row["messages"]], sandbox):
                 turn, text = differing
                 remedy = "play the conversation again, or remove it"
                 check.add(line.number, Problem("another-result", f"$.messages[{turn}]", text, remedy))

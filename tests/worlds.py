@@ -1,17 +1,27 @@
 """A small shop and profile, made once for all tests of synthesis and preparation."""
 
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
 
 from tasks.core.config import Profile, SynthesisConfig
 from tasks.core.phrases import PhraseBook, load_phrases
 from tasks.core.scenario import ShopView
 from tasks.world import served_tools, shop_view
+from tests.clinic.server import build_server
 from zava_mcp.seed import generate_shop
 from zava_mcp.store import RetailStore
 
 ROOT = Path(__file__).parent.parent
+CLINIC = ROOT / "tests" / "clinic"
 INTENTS = {
     "update_address": 1.0,
     "order_status": 1.0,
@@ -61,3 +71,31 @@ def a_profile(**synthesis_changes: Any) -> Profile:
             "training": {"base_model": "base"},
         }
     )
+
+
+@contextmanager
+def clinic_served() -> Iterator[tuple[str, Callable[[], None]]]:
+    """Serve the clinic over HTTP in a thread; return its address, and what ends it at once."""
+    with served(build_server().streamable_http_app(json_response=True)) as served_app:
+        yield served_app
+
+
+@contextmanager
+def served(app: ASGIApp) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Serve an MCP application in a thread; return the address of its `/mcp`, and what ends it at once."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+
+        def end() -> None:
+            server.should_exit = server.force_exit = True
+            thread.join()
+
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/mcp", end
+        finally:
+            end()

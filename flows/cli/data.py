@@ -21,7 +21,7 @@ WorldOption = Annotated[
 
 
 def synthesize(profile: ProfileOption = "local", overrides: SetOption = None, as_json: JsonOption = False) -> None:
-    """Play the scenarios, pass them through the gates and write the dataset; needs no service.
+    """Play the scenarios, pass them through the gates and write the dataset; needs no service but a teacher's models.
 
     Prints how varied the words of the first thousand training conversations are, and what each gate stopped.
 
@@ -61,11 +61,11 @@ def validate(files: FilesArgument, world: WorldOption = None, as_json: JsonOptio
     """
     from tasks.core.errors import DataError
     from tasks.validate import validate_file
-    from tasks.world import open_shop
+    from tasks.world import open_world
 
-    shop = open_shop(read_profile(world, None).world) if world else None
+    replayed = open_world(read_profile(world, None).world) if world else None
     try:
-        reports = [validate_file(file, shop) for file in files]
+        reports = [validate_file(file, replayed) for file in files]
     except DataError as error:
         err.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         raise typer.Exit(ExitCode.USAGE) from None

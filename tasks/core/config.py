@@ -3,7 +3,7 @@
 import difflib
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
@@ -19,10 +19,39 @@ Gate = Literal["format", "policy", "provenance", "length", "execution", "goal", 
 
 
 class WorldConfig(Record):
-    """The shop that the agent works in."""
+    """Where the agent works: the shop of this project, or any MCP server, given by `command` or `url`."""
 
     shop_seed: int = Field(7, description="Seed of the generated shop.")
     snapshot: Path | None = Field(None, description="A snapshot file to import instead of generating the shop.")
+    command: tuple[str, ...] = Field(
+        (), description="Starts an MCP server on standard input and output; every conversation gets a fresh process."
+    )
+    url: str | None = Field(None, description="Of an MCP server over HTTP, such as http://127.0.0.1:9000/mcp.")
+    policy: Path | None = Field(None, description="Text file with the agent's system prompt; a server needs one.")
+    hints: Path | None = Field(None, description="YAML file that says who the customers of a server are and want.")
+    reset_tool: str | None = Field(
+        None, description="Tool that puts the server back to its start; called before each conversation, never shown."
+    )
+    read_only: tuple[str, ...] | None = Field(
+        None, description="Tools that change nothing; left out: those that the server marks so."
+    )
+
+    @property
+    def has_server(self) -> bool:
+        """Whether the world is an MCP server of the user's own."""
+        return bool(self.command or self.url)
+
+    @model_validator(mode="after")
+    def _one_world(self) -> Self:
+        if self.command and self.url:
+            raise ValueError("name the server by command or by url, not by both")
+        if self.has_server and self.policy is None:
+            raise ValueError("a server needs a policy, the file with the agent's system prompt")
+        if self.has_server and self.snapshot:
+            raise ValueError("a snapshot is of the shop; a server brings its own records")
+        if not self.has_server and (self.policy or self.hints or self.reset_tool or self.read_only is not None):
+            raise ValueError("policy, hints, reset_tool and read_only are of a server; give its command or url")
+        return self
 
 
 class SynthesisConfig(Record):
@@ -31,7 +60,7 @@ class SynthesisConfig(Record):
     train_conversations: Positive = Field(1500, description="Conversations with training customers and phrasing.")
     valid_conversations: Positive = Field(60, description="Conversations with validation customers, training phrasing.")
     heldout_conversations: Positive = Field(100, description="Conversations with unseen customers and unseen phrasing.")
-    intents: dict[Intent, float] = Field(description="Weight of each intent in the mix.")
+    intents: dict[Intent, float] = Field({}, description="Weight of each intent in the mix; of the shop alone.")
     max_requests: Annotated[int, Field(ge=1, le=3)] = Field(3, description="Most requests in one conversation.")
     trap_rate: Share = Field(0.15, description="Share of requests that the policy refuses.")
     traps: tuple[Trap, ...] = Field(
@@ -49,7 +78,7 @@ class SynthesisConfig(Record):
     coverage: dict[str, Positive] = Field(
         default_factory=dict,
         description="Fewest training examples by 'tool outcome rule', such as 'cancel_pending_order refused "
-        "wrong_state'; what is missing is played on top.",
+        "wrong_state'; what is missing the expert plays on top. Of the shop alone.",
     )
     shard_size: Positive = Field(100, description="Conversations per shard; a finished shard is never played again.")
 
@@ -81,6 +110,53 @@ class ProviderConfig(Record):
     )
     api_key_env: str = Field("ZAVA_API_KEY", description="Name of the environment variable that holds the key.")
     timeout_s: float = Field(120.0, gt=0, description="Client time-out of one request, in seconds.")
+
+
+class PriceConfig(Record):
+    """What a million tokens cost, in USD."""
+
+    prompt: float = Field(ge=0)
+    completion: float = Field(ge=0)
+
+
+class ChatConfig(Record):
+    """A model that plays a part in synthesis."""
+
+    model: str
+    provider: ProviderConfig | None = Field(None, description="Where it is served; left out: where models are trained.")
+    temperature: float | None = Field(None, ge=0, description="Left out: the provider's default.")
+    max_completion_tokens: Positive = 1024
+    price: PriceConfig | None = Field(None, description="Needed for a budget in money.")
+
+
+class BudgetConfig(Record):
+    """How much synthesis may spend in all, what earlier runs paid included. Requests in flight are still paid for."""
+
+    calls: Positive | None = Field(None, description="Answered requests.")
+    tokens: Positive | None = Field(None, description="Read and written.")
+    money: float | None = Field(None, gt=0, description="In USD, by the prices of the models.")
+
+
+class TeacherConfig(Record):
+    """Chat models that write the conversations, in the place of the programmatic expert."""
+
+    agent: ChatConfig = Field(description="Plays the agent, and writes the blueprints for a server.")
+    customer: ChatConfig | None = Field(None, description="Plays the customer; left out: the agent's model.")
+    concurrency: Positive = Field(4, description="Conversations at a time, each with one request in flight.")
+    max_turns: Positive = Field(20, description="Most turns of the customer.")
+    timeout_s: float = Field(300.0, gt=0, description="Of one request, retries included.")
+    budget: BudgetConfig = BudgetConfig()
+
+    @property
+    def speaks_for_customer(self) -> ChatConfig:
+        """The model that plays the customer."""
+        return self.customer or self.agent
+
+    @model_validator(mode="after")
+    def _priced(self) -> Self:
+        if self.budget.money is not None and not (self.agent.price and self.speaks_for_customer.price):
+            raise ValueError("a budget in money needs the price of both models")
+        return self
 
 
 class TrainingConfig(Record):
@@ -171,6 +247,7 @@ class Profile(Record):
     workspace: Path = Field(Path(".zava"), description="Folder for datasets, state and logs; made when missing.")
     world: WorldConfig = WorldConfig()
     synthesis: SynthesisConfig
+    teacher: TeacherConfig | None = Field(None, description="Left out: the expert plays, without any model.")
     validation: ValidationConfig = ValidationConfig()
     provider: ProviderConfig
     training: TrainingConfig
@@ -192,6 +269,16 @@ class Profile(Record):
         if isinstance(tracking, dict) and not tracking.get("mlflow_uri"):
             filled["tracking"] = {**tracking, "mlflow_uri": f"http://127.0.0.1:{_port(services, 'mlflow_port')}"}
         return filled
+
+    @model_validator(mode="after")
+    def _can_be_played(self) -> Self:
+        if self.world.has_server and self.teacher is None:
+            raise ValueError("the expert knows only the shop; a world with a server needs a teacher")
+        if not self.world.has_server and not any(self.synthesis.intents.values()):
+            raise ValueError("synthesis.intents names nothing that a customer of the shop could want")
+        if self.world.has_server and (self.synthesis.intents or self.synthesis.coverage):
+            raise ValueError("synthesis.intents and coverage are of the shop; a server's wishes are in world.hints")
+        return self
 
 
 def _port(services: Any, name: str) -> Any:
@@ -265,11 +352,17 @@ def _explain(error: ValidationError) -> str:
 def _keys_at(location: tuple[int | str, ...]) -> list[str]:
     model: type[BaseModel] = Profile
     for part in location:
-        annotation = model.model_fields[str(part)].annotation
+        annotation = _without_none(model.model_fields[str(part)].annotation)
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             return []
         model = annotation
     return list(model.model_fields)
+
+
+def _without_none(annotation: Any) -> Any:
+    """Return the one type of an optional field."""
+    kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
+    return kinds[0] if len(kinds) == 1 and type(None) in get_args(annotation) else annotation
 
 
 def api_key(provider: ProviderConfig) -> str:

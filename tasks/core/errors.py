@@ -4,6 +4,7 @@
     ├── ConfigError          a profile, an override or an environment variable is wrong
     ├── DataError            a dataset, snapshot or report on disk is missing or broken
     ├── SynthesisError       a teacher could not play a scenario, or no scenario could be drawn
+    │   └── BudgetSpentError      the models of synthesis have used up what they may
     ├── ServiceError         something that should listen does not, or a port is taken
     ├── ProviderError        the model provider refused or broke its contract
     │   ├── ProviderUnavailableError   the provider is busy or out of reach; the same request may succeed later
@@ -28,6 +29,10 @@ class DataError(ZavaError):
 
 class SynthesisError(ZavaError):
     """A teacher could not play a scenario, or no scenario could be drawn."""
+
+
+class BudgetSpentError(SynthesisError):
+    """The models of synthesis have used up the calls, tokens or money that they may."""
 
 
 class ServiceError(ZavaError):

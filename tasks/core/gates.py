@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tasks.core.conversation import Fault, GateVerdict
-from tasks.core.policy import RETAIL, Procedure, breaches
+from tasks.core.policy import Procedure, breaches
 from tasks.core.provenance import Sources, unsourced
 from tasks.core.record import canonical_json
 from tasks.core.tokens import estimate_tokens
@@ -68,7 +68,7 @@ def provenance_gate(row: Row, shelf: ToolShelf) -> GateVerdict:
     return _verdict("provenance", _first(_invented(row, shelf)))
 
 
-def policy_gate(row: Row, procedure: Procedure = RETAIL, customer_id: str | None = None) -> GateVerdict:
+def policy_gate(row: Row, procedure: Procedure, customer_id: str | None = None) -> GateVerdict:
     """Say whether a well-formed row was led as the policy asks."""
     return _verdict("policy", _first(breaches(row["messages"], procedure, customer_id)))
 

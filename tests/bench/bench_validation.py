@@ -29,7 +29,7 @@ from tasks.expert import play
 from tasks.gatekeeper import Gatekeeper
 from tasks.simulate import PHRASES
 from tasks.validate import validate_file
-from tasks.world import open_shop, served_tools, shop_view
+from tasks.world import RetailWorld, open_shop, shop_view
 from tests.broken_files import LINE
 from zava_mcp import policy
 from zava_mcp.local import LocalShop
@@ -51,22 +51,21 @@ async def played(store: RetailStore, count: int) -> list[Conversation]:
 
 
 async def alarms(
-    conversations: list[Conversation], store: RetailStore, config: ValidationConfig
+    conversations: list[Conversation], world: RetailWorld, config: ValidationConfig
 ) -> tuple[Counter[str], float]:
     """Return what the gates stop, by its reason, and the rows a second of CPU time."""
-    async with LocalShop(store) as shop:
-        tools = await shop.tools()
-        gates, stopped = Gatekeeper(config, shop), Counter[str]()
+    async with world.sandbox() as sandbox:
+        gates, stopped = Gatekeeper(config, sandbox, world.procedure), Counter[str]()
         started = time.process_time()
         for conversation in conversations:
-            verdict = await gates.first_failure(conversation, row_of(conversation, tools))
+            verdict = await gates.first_failure(conversation, row_of(conversation, world.tools))
             stopped.update([kind_of(verdict)] if verdict else [])
         return stopped, len(conversations) / (time.process_time() - started)
 
 
-def remembered(conversations: list[Conversation], store: RetailStore) -> float:
+def remembered(conversations: list[Conversation], world: RetailWorld) -> float:
     """Return the bytes that the gates against duplicates keep of a conversation."""
-    tools, finder = served_tools(store), DuplicateFinder(ValidationConfig().similarity)
+    tools, finder = world.tools, DuplicateFinder(ValidationConfig().similarity)
     tracemalloc.start()
     for conversation in conversations:
         found = fingerprint(row_of(conversation, tools)["messages"])
@@ -132,14 +131,14 @@ def main(
     """Measure validator and gates and count false alarms; end with 1 where a budget is missed."""
     store = open_shop(load_profile(str(Path("configs/local.yaml"))).world)
     good = asyncio.run(played(store, conversations))
-    tools = served_tools(store)
-    typer.echo(f"the gates against duplicates remember {remembered(good, store):.0f} bytes of a conversation")
+    world = RetailWorld(store)
+    typer.echo(f"the gates against duplicates remember {remembered(good, world):.0f} bytes of a conversation")
     holds = stays_flat(most_rows)
-    holds &= validator([line_of(row_of(conversation, tools)) + b"\n" for conversation in good[:500]])
+    holds &= validator([line_of(row_of(conversation, world.tools)) + b"\n" for conversation in good[:500]])
     pure = tuple(gate for gate in ValidationConfig().gates if gate not in {"execution", "goal"})
-    stopped, rate = asyncio.run(alarms(good, store, ValidationConfig(gates=pure)))
+    stopped, rate = asyncio.run(alarms(good, world, ValidationConfig(gates=pure)))
     typer.echo(f"gates without execution: {rate:.0f} rows/s (budget {BUDGET})")
-    stopped, slow = asyncio.run(alarms(good, store, ValidationConfig()))
+    stopped, slow = asyncio.run(alarms(good, world, ValidationConfig()))
     typer.echo(
         f"all gates: {slow:.0f} rows/s; {sum(stopped.values())} alarms in {len(good)} good conversations {stopped}"
     )

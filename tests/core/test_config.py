@@ -1,5 +1,6 @@
 """Profiles: what is read, what is filled in and how a mistake is told."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,14 @@ def test_a_hosted_provider_gets_no_local_address() -> None:
     assert load_profile("local", ("provider.kind=openai",)).provider.base_url is None
 
 
+def test_the_profile_in_the_readme_is_one(tmp_path: Path) -> None:
+    [written] = re.findall(r"^```yaml\n(.*?)^```", Path("README.md").read_text(), re.MULTILINE | re.DOTALL)
+    file = tmp_path / "clinic.yaml"
+    file.write_text(written)
+    world = load_profile(str(file)).world
+    assert all(path and Path(path).is_file() for path in (world.command[1], world.policy, world.hints))
+
+
 def test_a_profile_survives_the_way_through_json() -> None:
     profile = load_profile("local")
     assert Profile.model_validate(profile.model_dump(mode="json")) == profile
@@ -44,6 +53,10 @@ def test_a_profile_survives_the_way_through_json() -> None:
         ("training.n_epochs=0", "training.n_epochs"),
         ("synthesis.intents.cancle=1", "cancle"),
         ("services=4200", "services"),
+        ("teacher.budgets.calls=9", "unknown key 'teacher.budgets'; did you mean 'budget'?"),
+        ("synthesis.intents={}", "names nothing that a customer of the shop could want"),
+        ("world.url=http://x/mcp", "a server needs a policy"),
+        ("world={url: 'http://x/mcp', policy: p.md}", "a world with a server needs a teacher"),
         ("training.n_epochs", "not of the form section.key=value"),
         ("training.n_epochs=[1", "not a YAML value"),
     ],

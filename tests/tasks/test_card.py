@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks import measure
+from tasks import measure, world
 from tasks import simulate as simulation
 from tasks.artifacts import Dataset
 from tasks.card import Card, card_in
@@ -24,7 +24,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Profile, Dataset]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
         patch.setattr(simulation, "open_shop", lambda _world: small_shop())
-        patch.setattr(measure, "open_shop", lambda _world: small_shop())
+        patch.setattr(world, "open_shop", lambda _world: small_shop())
         return profile, measure.dataset(profile, measure.conversations(profile))
 
 

@@ -20,6 +20,7 @@ from tasks.core.policy import RETAIL
 from tasks.core.scenario import Hurdle, Trap
 from tasks.expert import play
 from tasks.gatekeeper import Gatekeeper
+from tasks.world import RetailWorld
 from tests.worlds import phrases, shop_tools, small_shop, small_view, synthesis
 from zava_mcp import policy
 from zava_mcp.local import LocalShop
@@ -44,11 +45,11 @@ def good() -> list[Conversation]:
 
 
 def verdicts(conversations: Sequence[Conversation]) -> list[GateVerdict | None]:
-    rows = [row_of(one, shop_tools()) for one in conversations]
+    rows, world = [row_of(one, shop_tools()) for one in conversations], RetailWorld(small_shop())
 
     async def judge() -> list[GateVerdict | None]:
-        async with LocalShop(small_shop()) as shop:
-            gates = Gatekeeper(ValidationConfig(), shop)
+        async with world.sandbox() as sandbox:
+            gates = Gatekeeper(ValidationConfig(), sandbox, world.procedure)
             return [await gates.first_failure(one, row) for one, row in zip(conversations, rows, strict=True)]
 
     return asyncio.run(judge())

@@ -18,6 +18,7 @@ from tasks.core.outcomes import failures, gain_by_failure, gain_by_slice, outcom
 from tasks.core.record import sha256_of
 from tasks.evaluate import Decision
 from tasks.prepare import prepare_dataset, write_eval_items
+from tasks.world import RetailWorld
 from tests.fake_provider import FakeProvider, Reply, call, say
 from tests.worlds import ROOT, a_profile, shop_tools, small_shop
 
@@ -50,7 +51,7 @@ def decision_set(tmp_path_factory: pytest.TempPathFactory) -> DecisionSet:
         patch.chdir(ROOT)
         patch.setattr(simulation, "open_shop", lambda _world: small_shop())
         shards = simulation.simulate(profile, folder / "shards")
-    split = prepare_dataset(shards, small_shop(), ValidationConfig(), folder)
+    split = prepare_dataset(shards, RetailWorld(small_shop()), ValidationConfig(), folder)
     return write_eval_items(split.heldout, folder)
 
 

@@ -15,6 +15,7 @@ from tasks.core.evaluation import EvalItem, ItemMeta
 from tasks.core.grader import grade
 from tasks.prepare import prepare_dataset, read_rows, write_eval_items
 from tasks.simulate import read_conversations
+from tasks.world import RetailWorld
 from tests.worlds import ROOT, a_profile, shop_tools, small_shop
 
 Change = Callable[[Conversation], Conversation]
@@ -30,7 +31,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def prepared(shards: Sequence[Path], folder: Path, **config: Any) -> DatasetSplit:
-    return prepare_dataset(shards, small_shop(), ValidationConfig(**config), folder)
+    return prepare_dataset(shards, RetailWorld(small_shop()), ValidationConfig(**config), folder)
 
 
 def with_change(shards: Sequence[Path], folder: Path, change: Change, number: int = 0) -> list[Path]:
@@ -59,7 +60,7 @@ def first(conversation: Conversation, role: str, calling: bool = False) -> int:
 def test_sound_conversations_all_get_through_with_their_sidecars(shards: list[Path], tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     split = prepare_dataset(
-        shards, small_shop(), ValidationConfig(), tmp_path, lambda done, total: told.append((done, total))
+        shards, RetailWorld(small_shop()), ValidationConfig(), tmp_path, lambda done, total: told.append((done, total))
     )
     assert split.funnel.played == split.funnel.kept == 32
     assert list(split.funnel.stopped) == list(get_args(Gate))

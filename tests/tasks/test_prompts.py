@@ -12,6 +12,7 @@ from tasks.core.evaluation import EvalItem
 from tasks.evaluate import read_decisions
 from tasks.prepare import prepare_dataset, read_rows, write_eval_items
 from tasks.prompts import Examples, as_recorded, prompt_of
+from tasks.world import RetailWorld
 from tests.worlds import ROOT, a_profile, small_shop
 
 CONFIG = EvaluationConfig(short_prompt="Be brief.")
@@ -25,7 +26,7 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> DatasetSplit:
         patch.chdir(ROOT)
         patch.setattr(simulation, "open_shop", lambda _world: small_shop())
         shards = simulation.simulate(profile, folder / "shards")
-    return prepare_dataset(shards, small_shop(), ValidationConfig(), folder)
+    return prepare_dataset(shards, RetailWorld(small_shop()), ValidationConfig(), folder)
 
 
 @pytest.fixture(scope="module")
