@@ -4,9 +4,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tasks.core.config import Profile, SynthesisConfig
+import pytest
+
+from tasks import simulate
+from tasks.core.config import Profile, SynthesisConfig, ValidationConfig
+from tasks.core.dataset import DatasetSplit
 from tasks.core.phrases import PhraseBook, load_phrases
 from tasks.core.scenario import ShopView
+from tasks.prepare import prepare_dataset
 from tasks.world import served_tools, shop_view
 from zava_mcp.seed import generate_shop
 from zava_mcp.store import RetailStore
@@ -61,3 +66,13 @@ def a_profile(**synthesis_changes: Any) -> Profile:
             "training": {"base_model": "base"},
         }
     )
+
+
+def prepared(folder: Path, *, train: int, heldout: int) -> DatasetSplit:
+    """Return a real dataset of the small shop: so many conversations to train on, and held out."""
+    counts = {"train_conversations": train, "valid_conversations": 1, "heldout_conversations": heldout}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        patch.setattr(simulate, "open_shop", lambda _world: small_shop())
+        shards = simulate.simulate(a_profile(**counts, shard_size=40), folder / "shards")
+    return prepare_dataset(shards, small_shop(), ValidationConfig(), folder)

@@ -11,15 +11,14 @@ import pytest
 from openai import AsyncOpenAI
 
 from tasks import evaluate
-from tasks import simulate as simulation
-from tasks.core.config import EvaluationConfig, ValidationConfig
+from tasks.core.config import EvaluationConfig
 from tasks.core.evaluation import DecisionSet, EvalReport, Score
-from tasks.core.outcomes import failures, gain_by_failure, gain_by_slice, outcome_of
+from tasks.core.outcomes import failures, gain_by_failure, gain_by_slice, gain_by_step, outcome_of
 from tasks.core.record import sha256_of
 from tasks.evaluate import Decision
-from tasks.prepare import prepare_dataset, write_eval_items
+from tasks.prepare import write_eval_items
 from tests.fake_provider import FakeProvider, Reply, call, say
-from tests.worlds import ROOT, a_profile, shop_tools, small_shop
+from tests.worlds import prepared, shop_tools, small_shop
 
 CONFIG = EvaluationConfig(concurrency=8, timeout_s=60, bootstrap_samples=100)
 WRITES = {
@@ -44,14 +43,8 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="module")
 def decision_set(tmp_path_factory: pytest.TempPathFactory) -> DecisionSet:
-    profile = a_profile(train_conversations=1, valid_conversations=1, heldout_conversations=14, shard_size=20)
     folder = tmp_path_factory.mktemp("planted")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(ROOT)
-        patch.setattr(simulation, "open_shop", lambda _world: small_shop())
-        shards = simulation.simulate(profile, folder / "shards")
-    split = prepare_dataset(shards, small_shop(), ValidationConfig(), folder)
-    return write_eval_items(split.heldout, folder)
+    return write_eval_items(prepared(folder, train=1, heldout=14).heldout, folder)
 
 
 @pytest.fixture(scope="module")
@@ -383,6 +376,11 @@ async def test_the_gain_adds_up_by_failure_and_by_tool(
     assert {one.name for one in by_failure} == {"text_instead_of_call", "wrong_argument"}
     right = sum(row.get("right", 0) + row.get("equivalent", 0) for row in first.outcomes.values())
     assert sum(one.gain for one in by_failure) == pytest.approx(1 - right / len(decisions))
+    steps = {one.name: (one.first, one.second, one.gain) for one in gain_by_step(first, second)}
+    assert steps == {
+        step: (one.first, one.second, pytest.approx(one.gain))
+        for step, one in zip(("when to call", "which arguments"), by_failure, strict=True)
+    }
     by_tool = gain_by_slice(first, second, "next_tool_call_accuracy", "tool=")
     gain = 1 - first.metrics["next_tool_call_accuracy"].value
     assert sum(one.gain for one in by_tool) == pytest.approx(gain)
