@@ -149,7 +149,11 @@ def _arms(summary: RunSummary) -> list[ArmRow]:
             for name in ("base", "tuned")
         )
         values = tuple(interval(report.metrics.get(name)) for name in ARM_METRICS)
-        rows.append(ArmRow(report.arm, report.model_id, ranked.notes.get(report.arm, ""), values, tuple(against), report.errored))
+        rows.append(
+            ArmRow(
+                report.arm, report.model_id, ranked.notes.get(report.arm, ""), values, tuple(against), report.errored
+            )
+        )
     return rows
 
 

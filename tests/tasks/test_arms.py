@@ -1,4 +1,4 @@
-"""The arms beside base and tuned: other bases, a teacher elsewhere, examples for a model that reads no system prompt."""
+"""Arms beside base and tuned: other bases, a teacher elsewhere, examples for a model without a system prompt."""
 
 import json
 from collections.abc import Iterator

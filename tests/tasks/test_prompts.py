@@ -80,9 +80,7 @@ def test_examples_can_stand_under_the_short_prompt(split: DatasetSplit, items: l
     assert system.count("next move of the agent:") == 2
 
 
-def test_examples_as_turns_are_whole_moves_before_the_conversation(
-    split: DatasetSplit, items: list[EvalItem]
-) -> None:
+def test_examples_as_turns_are_whole_moves_before_the_conversation(split: DatasetSplit, items: list[EvalItem]) -> None:
     prompt = Examples(split.train, 3)
     for item in items[:20]:
         messages = item.item["messages"]
