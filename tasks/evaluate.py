@@ -171,8 +171,9 @@ def compare_reports(
 
 
 def rank(
-    reports: Sequence[EvalReport],
-    skipped: Sequence[ArmOutcome],
+    base: EvalReport,
+    tuned: EvalReport,
+    others: Sequence[ArmOutcome],
     decision_set: DecisionSet,
     config: EvaluationConfig,
 ) -> Standings:
@@ -182,10 +183,11 @@ def rank(
         EvaluationError: The reports are not all on this set.
         DataError: The set or a file of scores is missing or was changed.
     """
+    reports = [base, tuned, *(other.report for other in others if other.report is not None)]
     for report in reports:
         _check_comparable(report, decision_set)
     metas = [decision.meta for decision in read_decisions(decision_set)]
-    return standings(reports, {report.arm: read_scores(report) for report in reports}, metas, config, skipped)
+    return standings(reports, {report.arm: read_scores(report) for report in reports}, metas, config, others)
 
 
 def _check_comparable(report: EvalReport, decision_set: DecisionSet) -> None:

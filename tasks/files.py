@@ -55,6 +55,18 @@ def read_bytes(path: Path) -> bytes:
         raise DataError(f"Cannot read {str(path)!r}: {error.strerror or error}.") from error
 
 
+def read_text(path: Path) -> str:
+    """Return a file's text.
+
+    Raises:
+        DataError: It cannot be read, or is not UTF-8.
+    """
+    try:
+        return read_bytes(path).decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{str(path)!r} is no text in UTF-8: {error.reason} at byte {error.start}.") from error
+
+
 def parse_json_lines(content: bytes, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the number and the object of each JSON line.
 

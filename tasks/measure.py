@@ -20,6 +20,8 @@ from zava_mcp import policy
 
 Watch = Callable[[str | Step], None]
 
+_UNREAD = "the model does not read the system prompt (it counts as many tokens without it)"
+
 
 def require_shop(profile: Profile) -> None:
     """Refuse a world whose agent can be given data, but not the replay that the whole loop ends with.
@@ -101,7 +103,10 @@ def partial_report(profile: Profile, arm: str, model_id: str, decisions: Decisio
 
 
 def other_arm(profile: Profile, arm: ArmConfig, tuned_id: str, data: Dataset) -> ArmOutcome:
-    """Measure an arm beside base and tuned; one whose prompt does not reach its model is left out, with the reason.
+    """Measure an arm beside base and tuned.
+
+    A model that does not read the system prompt gets its examples as turns of the conversation; an arm of it that has
+    none cannot differ from the model itself and is left out, with the reason.
 
     Raises:
         ConfigError: The key of the arm's provider is missing.
@@ -111,14 +116,20 @@ def other_arm(profile: Profile, arm: ArmConfig, tuned_id: str, data: Dataset) ->
     """
     own = profile.model_copy(update={"provider": arm.provider or profile.provider})
     model_id = {"base": profile.training.base_model, "tuned": tuned_id}.get(arm.model, arm.model)
-    prompt = prompts.prompt_of(arm, profile.evaluation, data.split.train)
+    prompt, note = prompts.prompt_of(arm, profile.evaluation, data.split.train), ""
     if prompt is not prompts.as_recorded and not _reads(own, model_id, data.decisions, prompt):
-        reason = "does not apply: the model does not read the system prompt (it counts as many tokens without it)"
-        with stage(f"evaluation of {arm.name}") as progress:
-            progress.result(reason)
-        return ArmOutcome(arm=arm.name, model_id=model_id, skipped=reason)
+        if not isinstance(prompt, prompts.Examples):
+            return _left_out(arm, model_id)
+        prompt, note = prompt.as_turns, f"{arm.examples} examples as turns before the conversation: {_UNREAD}"
     made = _measured(own, arm.name, model_id, data.decisions, prompt)
-    return ArmOutcome(arm=arm.name, model_id=model_id, report=made)
+    return ArmOutcome(arm=arm.name, model_id=model_id, report=made, note=note)
+
+
+def _left_out(arm: ArmConfig, model_id: str) -> ArmOutcome:
+    reason = f"does not apply: {_UNREAD}"
+    with stage(f"evaluation of {arm.name}") as progress:
+        progress.result(reason)
+    return ArmOutcome(arm=arm.name, model_id=model_id, note=reason)
 
 
 def _reads(profile: Profile, model_id: str, decisions: DecisionSet, prompt: Prompt) -> bool:

@@ -13,6 +13,7 @@ from tasks.core.episodes import EpisodesReport, EpisodeTask, task_of_scenario
 from tasks.core.phrases import load_phrases
 from tasks.core.record import sha256_of
 from tasks.episodes import Environment, play_episodes, read_tasks
+from tasks.files import read_text
 from tasks.progress import stage
 from tasks.simulate import PHRASES
 from tasks.world import open_shop, shop_view
@@ -35,18 +36,26 @@ HELDOUT = Path("heldout")
 
 
 def episodes(
-    profile: Profile, model_id: str, tasks: Path = HELDOUT, trials: int = 1, customer_model: str | None = None
+    profile: Profile,
+    model_id: str,
+    tasks: Path = HELDOUT,
+    trials: int = 1,
+    customer_model: str | None = None,
+    own_policy: Path | None = None,
 ) -> EpisodesReport:
     """Play the tasks of a file, or the profile's held-out scenarios, with a model; trials on disk are not played again.
 
+    `own_policy` stands in the agent's prompt in place of Zava's, as numbers published under another one ask for.
+
     Raises:
-        DataError: The file or the snapshot is broken.
+        DataError: A file or the snapshot is broken.
         ProviderError: The provider is not there, or refuses a model.
     """
     with stage("episodes") as progress:
         shop = open_shop(profile.world)
         wanted = _heldout(profile, shop) if tasks == HELDOUT else read_tasks(tasks)
-        world = Environment(shop, policy.text(), load_phrases(PHRASES), customer_model)
+        prompt = policy.text() if own_policy is None else read_text(own_policy)
+        world = Environment(shop, prompt, load_phrases(PHRASES), customer_model)
         with openai_client(profile.provider) as client:
             version = train.version_of(client, model_id)
         folder = _folder(profile, world, [model_id, version])

@@ -51,12 +51,14 @@ class _Example(NamedTuple):
     before: str
     point: _Point
     move: str
+    turns: tuple[Message, ...]
 
 
 class Examples:
-    """Adds the most similar moves of the training rows to the system prompt, at most one of a conversation.
+    """Shows the most similar moves of the training rows, at most one of a conversation.
 
-    As text in the system prompt they cannot be mistaken for this conversation, and their ids are no source for it.
+    As text in the system prompt they cannot be mistaken for this conversation, and their ids are no source for it. A
+    model that does not read the system prompt can be shown them as turns before this conversation, see `as_turns`.
     """
 
     def __init__(self, rows: DatasetFile, count: int, system: str | None = None) -> None:
@@ -79,6 +81,16 @@ class Examples:
         )
         heading = "# Examples\nRight next moves in other conversations. None of their ids is of this one."
         return _with_system(item, "\n\n".join([system, heading, *shown]).lstrip())
+
+    def as_turns(self, item: EvalItem) -> list[Message]:
+        """Return the messages of an item with its examples as turns before them, the most similar one last."""
+        messages = list(item.item["messages"])
+        head = [message for message in messages if message["role"] == "system"]
+        if self._system is not None:
+            head = [{"role": "system", "content": self._system}]
+        found = enumerate(reversed(self.similar(messages)), start=1)
+        shown = (_renumbered(message, number) for number, example in found for message in example.turns)
+        return [*head, *shown, *_spoken(messages)]
 
     def similar(self, messages: Sequence[Message]) -> list[_Example]:
         """Return the examples from the same point of a conversation, then others; those with the likest words first."""
@@ -103,7 +115,33 @@ def _moves(row: Mapping[str, Any], conversation_id: str) -> Iterator[_Example]:
     for turn, message in enumerate(messages):
         if message["role"] == "assistant":
             before = messages[:turn]
-            yield _Example(conversation_id, _end_of(before), _point_of(before), _told(message))
+            turns = tuple(_turns(messages, turn))
+            yield _Example(conversation_id, _end_of(before), _point_of(before), _told(message), turns)
+
+
+def _turns(messages: Sequence[Message], turn: int) -> Iterator[Message]:
+    """Yield a move with what it answers to: the customer's words, or a call and its results.
+
+    Every call has a result, as the API wants it; what the move's own calls told is no part of the example.
+    """
+    start = turn - 1
+    while start > 0 and messages[start]["role"] == "tool":
+        start -= 1
+    for message in _spoken(messages[start:turn]):
+        yield {**message, "content": _cut(str(message["content"]))} if message.get("content") else message
+    yield messages[turn]
+    for call in messages[turn].get("tool_calls") or ():
+        yield {"role": "tool", "content": "...", "tool_call_id": call["id"]}
+
+
+def _renumbered(message: Message, example: int) -> Message:
+    """Return a message whose call ids are of this example alone."""
+    made = dict(message)
+    if made.get("tool_calls"):
+        made["tool_calls"] = [{**call, "id": f"example{example}_{call['id']}"} for call in made["tool_calls"]]
+    if "tool_call_id" in made:
+        made["tool_call_id"] = f"example{example}_{made['tool_call_id']}"
+    return made
 
 
 def _end_of(messages: Sequence[Message]) -> str:

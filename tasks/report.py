@@ -98,10 +98,13 @@ def _facts(summary: RunSummary) -> dict[str, Any]:
         "lower_is_better": LOWER_IS_BETTER,
         "slices": _slices(summary),
         "arms": _arms(summary),
+        "reports": _reports(summary),
+        "steps": _gains(outcomes.gain_by_step(*_both(summary))),
         "failures": _gains(outcomes.gain_by_failure(*_both(summary))),
         "tools": _gains(outcomes.gain_by_slice(*_both(summary), HEADLINE, "tool=")),
         "stages_of": STAGES,
         "outcome_names": outcomes.OUTCOMES,
+        "deed_names": outcomes.DEEDS,
         "reach": difference_of(summary.comparison, HEADLINE),
         "unanswered": _unanswered(summary),
         "stories": [(story, _turns(story.messages)) for story in summary.stories],
@@ -116,17 +119,18 @@ def _unanswered(summary: RunSummary) -> list[str]:
     """Return the bounds of each metric that unanswered decisions leave open."""
     return [
         f"{report.arm}, {name}: {percent(metric.best)} at best, {percent(metric.worst)} at worst"
-        for report in _both(summary)
+        for report in _reports(summary)
         for name, metric in report.metrics.items()
         if metric.best is not None and metric.worst is not None
     ]
 
 
 class ArmRow(NamedTuple):
-    """An arm as text; `against` holds its differences from the arms before it."""
+    """An arm as text; `against` holds its differences from the arms before it, `note` how it was asked."""
 
     name: str
     model_id: str
+    note: str
     values: tuple[str, ...]
     against: tuple[str, ...]
     errored: int
@@ -145,12 +149,16 @@ def _arms(summary: RunSummary) -> list[ArmRow]:
             for name in ("base", "tuned")
         )
         values = tuple(interval(report.metrics.get(name)) for name in ARM_METRICS)
-        rows.append(ArmRow(report.arm, report.model_id, values, tuple(against), report.errored))
+        rows.append(
+            ArmRow(
+                report.arm, report.model_id, ranked.notes.get(report.arm, ""), values, tuple(against), report.errored
+            )
+        )
     return rows
 
 
 class GainRow(NamedTuple):
-    """What a kind of failure or a tool gives to the gain, as text."""
+    """What a step, a kind of failure or a tool gives to the gain, as text."""
 
     name: str
     base: int
@@ -164,6 +172,11 @@ def _gains(contributions: list[outcomes.Contribution]) -> list[GainRow]:
 
 def _both(summary: RunSummary) -> tuple[EvalReport, EvalReport]:
     return summary.comparison.base, summary.comparison.tuned
+
+
+def _reports(summary: RunSummary) -> tuple[EvalReport, ...]:
+    """Return the reports of all arms; of an older run those of base and tuned."""
+    return summary.standings.reports if summary.standings else _both(summary)
 
 
 class SliceRow(NamedTuple):

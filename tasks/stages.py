@@ -137,9 +137,7 @@ def ranking(
     profile: Profile, base: EvalReport, tuned: EvalReport, others: list[ArmOutcome], decisions: DecisionSet
 ) -> Standings:
     """Put all arms side by side, with their differences corrected for being several."""
-    measured = [base, tuned, *(other.report for other in others if other.report)]
-    skipped = [other for other in others if not other.report]
-    return evaluate.rank(measured, skipped, decisions, profile.evaluation)
+    return evaluate.rank(base, tuned, others, decisions, profile.evaluation)
 
 
 @stage_task("comparison", "compare {tuned.model_id} with {base.model_id}")

@@ -52,6 +52,7 @@ class FakeFinetuning:
     requests: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     filters_metadata: bool = True
+    reads_system: bool = True
     error: str = "the data is not good"
     chat: Callable[[Json], Json] = lambda request: {"role": "assistant", "content": "I cannot help with that."}
 
@@ -180,7 +181,8 @@ class FakeFinetuning:
 
     def _complete(self, request: Json) -> Json:
         message = self.chat(request)
-        prompt = len(json.dumps(request["messages"])) // 4
+        read = [m for m in request["messages"] if self.reads_system or m["role"] != "system"]
+        prompt = len(json.dumps(read)) // 4
         return {
             "id": "chatcmpl-1",
             "object": "chat.completion",

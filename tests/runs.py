@@ -58,6 +58,7 @@ def a_report(folder: Path, arm: str, share: float, decisions: str = "d" * 64) ->
             "tool=get_user_details": {"next_tool_call_accuracy": metric},
         },
         outcomes={"read": {"right": right, "invented_id": 260 - right}, "ask": {"right": 190, "no_answer": 10}},
+        acts={"ask": {"ask": 120, "hand over": 70, "no answer": 10}},
         examples=(FailureExample(kind="invented_id", item_id="c1/3", explanation="user_id 'noah_brown_<80279>'"),),
         errored=10,
         latency_p50_s=0.2,
@@ -92,10 +93,15 @@ def a_comparison(folder: Path, base: float = 0.3, tuned: float = 0.9, spread: fl
 
 def a_standings(compared: Comparison) -> Standings:
     [change] = compared.differences
+    large = compared.base.model_copy(update={"arm": "large", "model_id": "base-large"})
     return Standings(
-        reports=(compared.base, compared.tuned),
-        contrasts=(Contrast(arm="tuned", against="base", difference=change, p_holm=0.0015),),
-        skipped=(ArmOutcome(arm="base-examples", model_id="base", skipped="does not apply: no <system> prompt"),),
+        reports=(compared.base, compared.tuned, large),
+        contrasts=(
+            Contrast(arm="tuned", against="base", difference=change, p_holm=0.0015),
+            Contrast(arm="large", against="tuned", difference=change, p_holm=0.25),
+        ),
+        notes={"large": "2 examples as turns"},
+        skipped=(ArmOutcome(arm="base-examples", model_id="base", note="does not apply: no <system> prompt"),),
     )
 
 

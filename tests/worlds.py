@@ -9,13 +9,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 import uvicorn
 from starlette.types import ASGIApp
 
-from tasks.core.config import Profile, SynthesisConfig
+from tasks import simulate
+from tasks.core.config import Profile, SynthesisConfig, ValidationConfig
+from tasks.core.dataset import DatasetSplit
 from tasks.core.phrases import PhraseBook, load_phrases
 from tasks.core.scenario import ShopView
-from tasks.world import served_tools, shop_view
+from tasks.prepare import prepare_dataset
+from tasks.world import RetailWorld, served_tools, shop_view
 from tests.clinic.server import build_server
 from zava_mcp.seed import generate_shop
 from zava_mcp.store import RetailStore
@@ -99,3 +103,13 @@ def served(app: ASGIApp) -> Iterator[tuple[str, Callable[[], None]]]:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}/mcp", end
         finally:
             end()
+
+
+def prepared(folder: Path, *, train: int, heldout: int) -> DatasetSplit:
+    """Return a real dataset of the small shop: so many conversations to train on, and held out."""
+    counts = {"train_conversations": train, "valid_conversations": 1, "heldout_conversations": heldout}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        patch.setattr(simulate, "open_shop", lambda _world: small_shop())
+        shards = simulate.simulate(a_profile(**counts, shard_size=40), folder / "shards")
+    return prepare_dataset(shards, RetailWorld(small_shop()), ValidationConfig(), folder)

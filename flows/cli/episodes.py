@@ -18,6 +18,7 @@ class Wanted(NamedTuple):
     tasks: Path
     snapshot: Path | None
     customer: str | None
+    policy: Path | None
     trials: int
 
 
@@ -31,7 +32,7 @@ def play(config: "Profile", model_id: str, wanted: Wanted, *, as_json: bool) -> 
         world = config.world.model_copy(update={"snapshot": wanted.snapshot})
         config = config.model_copy(update={"world": world})
     with StageLines(err) as lines, listening(lines):
-        report = episodes(config, model_id, wanted.tasks, wanted.trials, wanted.customer)
+        report = episodes(config, model_id, wanted.tasks, wanted.trials, wanted.customer, wanted.policy)
     if as_json:
         print_json(report.model_dump(mode="json"))
     else:

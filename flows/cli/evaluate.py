@@ -43,6 +43,10 @@ SnapshotOption = Annotated[
 CustomerOption = Annotated[
     str | None, typer.Option("--customer", metavar="MODEL", help="Who plays the customers; default: a script.")
 ]
+PolicyOption = Annotated[
+    Path | None,
+    typer.Option("--policy", metavar="FILE", help="The agent's policy in episodes; default: Zava's, which is judged."),
+]
 TrialsOption = Annotated[int, typer.Option("--trials", min=1, help="How often each episode is played, for pass^k.")]
 FirstArgument = Annotated[str, typer.Argument(metavar="FIRST", help="The model to compare with, such as the base.")]
 SecondArgument = Annotated[str, typer.Argument(metavar="SECOND", help="The model in question, such as the tuned one.")]
@@ -58,6 +62,7 @@ def evaluate(
     tasks_file: EpisodesOption = None,
     snapshot: SnapshotOption = None,
     customer: CustomerOption = None,
+    policy: PolicyOption = None,
     trials: TrialsOption = 1,
 ) -> None:
     """Ask a model every held-out decision of the profile's dataset; answers on disk are not asked again.
@@ -73,7 +78,9 @@ def evaluate(
     config = read_profile(profile, overrides)
     model_id = model or last_model(config) or config.training.base_model
     if tasks_file is not None:
-        episodes.play(config, model_id, episodes.Wanted(tasks_file, snapshot, customer, trials), as_json=as_json)
+        episodes.play(
+            config, model_id, episodes.Wanted(tasks_file, snapshot, customer, policy, trials), as_json=as_json
+        )
         return
     with StageLines(err) as lines, listening(lines):
         dataset = measure.dataset(config, measure.conversations(config))

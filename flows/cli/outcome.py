@@ -69,8 +69,9 @@ def arm_lines(summary: RunSummary) -> list[str]:
         found = {one.against: one for one in summary.standings.contrasts if one.arm == report.arm}
         against = (f"{points(one.difference)} against {name}" for name, one in found.items())
         reached = interval(report.metrics.get(HEADLINE))
-        lines.append(f"{report.arm}: {HEADLINE.replace('_', ' ')} {reached}; {'; '.join(against)}")
-    return lines + [f"{one.arm}: {one.skipped}" for one in summary.standings.skipped]
+        note = f" ({summary.standings.notes[report.arm]})" if report.arm in summary.standings.notes else ""
+        lines.append(f"{report.arm}: {HEADLINE.replace('_', ' ')} {reached}; {'; '.join(against)}{note}")
+    return lines + [f"{one.arm}: {one.note}" for one in summary.standings.skipped]
 
 
 def _facts(summary: RunSummary) -> Table:

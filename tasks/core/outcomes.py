@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from typing import NamedTuple, get_args
 
 from tasks.core.evaluation import EvalReport, FailureExample, ItemMeta, Score
-from tasks.core.failure import STAGES, FailureKind
+from tasks.core.failure import STAGES, FailureKind, Stage
 from tasks.core.move import Act, Move
 
 RIGHT, EQUIVALENT = "right", "equivalent"
 OUTCOMES: tuple[str, ...] = (RIGHT, EQUIVALENT, *get_args(FailureKind))
+# What a model may do where words are right.
+DEEDS: tuple[str, ...] = (*get_args(Act), "call", "no words", "no answer")
 EXAMPLES_A_KIND = 3
 
 
@@ -26,7 +28,7 @@ def by_move(scores: Sequence[Score]) -> dict[str, dict[str, int]]:
 def acts(scores: Sequence[Score], metas: Sequence[ItemMeta]) -> dict[str, dict[str, int]]:
     """Count, for decisions to be answered in words, what the model did by what the right words do."""
     pairs = [(score.move, _did(score)) for score, meta in zip(scores, metas, strict=True) if meta.kind == "text"]
-    return _table(pairs, get_args(Act), (*get_args(Act), "call", "no words", "no answer"))
+    return _table(pairs, get_args(Act), DEEDS)
 
 
 def examples(scores: Sequence[Score]) -> tuple[FailureExample, ...]:
@@ -69,6 +71,22 @@ def gain_by_failure(first: EvalReport, second: EvalReport) -> list[Contribution]
         for kind in STAGES
         if before[kind] or after[kind]
     ]
+
+
+def gain_by_step(first: EvalReport, second: EvalReport) -> list[Contribution]:
+    """Return what each step of a decision gives to the gain: when to call, which tool, which arguments and so on.
+
+    These are the sums of `gain_by_failure`, and add up to the same difference.
+    """
+    by_failure = gain_by_failure(first, second)
+    found = []
+    for step in get_args(Stage):
+        kinds = {kind for kind, of in STAGES.items() if of == step}
+        of_step = [one for one in by_failure if one.name in kinds]
+        if of_step:
+            counts = sum(one.first for one in of_step), sum(one.second for one in of_step)
+            found.append(Contribution(step, *counts, sum(one.gain for one in of_step)))
+    return found
 
 
 def gain_by_slice(first: EvalReport, second: EvalReport, metric: str, prefix: str) -> list[Contribution]:

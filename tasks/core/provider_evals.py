@@ -102,10 +102,7 @@ def read_result(wire: Mapping[str, Any]) -> ProviderResult:
         raise ValueError("datasource_item is missing")
     sampled = wire.get("sample")
     sample = sampled if isinstance(sampled, dict) else {}
-    results = [
-        r for r in wire.get("results") or () if isinstance(r, dict) and str(r.get("name", "")).startswith(GRADER)
-    ]
-    score = results[0].get("score") if results else None
+    score = _score(wire.get("results") or ())
     if not isinstance(score, int | float):
         if not _failed(wire, sample):
             raise ValueError(f"results hold no score of the grader {GRADER!r}")

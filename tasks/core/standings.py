@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from pydantic import Field
+
 from tasks.core import metrics, statistics
 from tasks.core.config import EvaluationConfig
 from tasks.core.errors import EvaluationError
@@ -11,12 +13,15 @@ from tasks.core.record import Record
 
 
 class ArmOutcome(Record):
-    """An arm beside base and tuned: its report, or why it says nothing about this model."""
+    """An arm beside base and tuned: its report, or None where it says nothing about this model.
+
+    `note` is why it says nothing, or what a reader must know of how it was asked.
+    """
 
     arm: str
     model_id: str
     report: EvalReport | None = None
-    skipped: str = ""
+    note: str = ""
 
 
 class Contrast(Record):
@@ -29,11 +34,12 @@ class Contrast(Record):
 
 
 class Standings(Record):
-    """The reports of all arms on one decision set, their contrasts, and the arms that were left out."""
+    """The reports of all arms on one decision set and their contrasts, the arms that were left out, notes by arm."""
 
     reports: tuple[EvalReport, ...]
     contrasts: tuple[Contrast, ...]
     skipped: tuple[ArmOutcome, ...] = ()
+    notes: dict[str, str] = Field(default_factory=dict)
 
 
 def standings(
@@ -41,9 +47,11 @@ def standings(
     scores: Mapping[str, Sequence[Score]],
     metas: Sequence[ItemMeta],
     config: EvaluationConfig,
-    skipped: Sequence[ArmOutcome] = (),
+    others: Sequence[ArmOutcome] = (),
 ) -> Standings:
     """Compare every arm with those before it among the first two, base and tuned.
+
+    `others` says of the arms beside these two which were left out, and what to know of the rest.
 
     Raises:
         EvaluationError: Two arms have one name, or were measured on different decision sets.
@@ -63,4 +71,9 @@ def standings(
         Contrast(arm=arm, against=against, difference=change, p_holm=p_holm)
         for (arm, against, change, _), p_holm in zip(found, adjusted, strict=True)
     )
-    return Standings(reports=tuple(reports), contrasts=contrasts, skipped=tuple(skipped))
+    return Standings(
+        reports=tuple(reports),
+        contrasts=contrasts,
+        skipped=tuple(other for other in others if other.report is None),
+        notes={other.arm: other.note for other in others if other.report is not None and other.note},
+    )

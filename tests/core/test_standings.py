@@ -17,8 +17,11 @@ SCORES: dict[str, list[Score]] = {
 
 def test_every_arm_is_compared_with_base_and_tuned_and_corrected_for_all() -> None:
     reports = [report(arm, scores) for arm, scores in SCORES.items()]
-    skipped = [ArmOutcome(arm="teacher", model_id="t", skipped="does not apply")]
-    ranked = standings(reports, SCORES, METAS, CONFIG, skipped)
+    others = [
+        ArmOutcome(arm="short", model_id="s", report=reports[2], note="examples as turns"),
+        ArmOutcome(arm="teacher", model_id="t", note="does not apply"),
+    ]
+    ranked = standings(reports, SCORES, METAS, CONFIG, others)
     pairs = [(one.arm, one.against) for one in ranked.contrasts]
     assert pairs == [("tuned", "base"), ("short", "base"), ("short", "tuned")]
     gain, _, loss = ranked.contrasts
@@ -26,7 +29,8 @@ def test_every_arm_is_compared_with_base_and_tuned_and_corrected_for_all() -> No
     for one in ranked.contrasts:
         assert one.difference.p_clustered is not None
         assert one.difference.p_clustered <= one.p_holm <= 3 * one.difference.p_clustered
-    assert ranked.skipped[0].arm == "teacher"
+    assert [one.arm for one in ranked.skipped] == ["teacher"]
+    assert ranked.notes == {"short": "examples as turns"}
 
 
 def test_arms_of_other_sets_or_of_one_name_are_refused() -> None:

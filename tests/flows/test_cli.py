@@ -23,6 +23,7 @@ from tasks.report import write_report
 from tests import runs
 from tests.fake_finetuning import FakeFinetuning
 from tests.loop import model_of
+from tests.worlds import ROOT
 
 COMMANDS = ["up", "down", "status", "run", "synthesize", "validate", "evaluate", "compare", "replay", "chat", "doctor"]
 
@@ -244,6 +245,38 @@ def test_episodes_tell_how_reliable_a_model_is_and_whose_fault_it_was(tmp_path: 
     assert code == 0
     assert "2 episodes, 2 trials each, customer: scripted" in out
     assert "pass^2, with the policy / goal alone" in out
+
+
+def test_published_tasks_are_played_on_their_shop_under_their_policy(tmp_path: Path) -> None:
+    tasks, policy = tmp_path / "tasks.json", tmp_path / "policy.md"
+    instructions = {"reason_for_call": "You want to cancel order #W1.", "known_info": "You are Noah Brown."}
+    criteria = {"actions": [], "communicate_info": []}
+    task = {"id": "1", "user_scenario": {"instructions": instructions}, "evaluation_criteria": criteria}
+    tasks.write_text(json.dumps([task]))
+    policy.write_text("Answer in rhymes.")
+    asked: list[dict[str, Any]] = []
+
+    def chat(request: dict[str, Any]) -> dict[str, Any]:
+        asked.append(request)
+        return {"role": "assistant", "content": "Goodbye."}
+
+    files = (
+        "--episodes",
+        str(tasks),
+        "--snapshot",
+        str(ROOT / "tests/data/retail_snapshot.json"),
+        "--policy",
+        str(policy),
+    )
+    with FakeFinetuning(models={"m"}, chat=chat) as provider:
+        where = settings(tmp_path, provider__base_url=provider.base_url, evaluation__bootstrap_samples=50)
+        code, out, _ = zava("evaluate", "--model", "m", *files, "--json", *where)
+        policy.write_bytes(b"\xff")
+        broken, _, err = zava("evaluate", "--model", "m", *files, *where)
+    assert (code, json.loads(out)["reached_hat"]) == (0, [1.0])
+    assert asked[0]["messages"][0] == {"role": "system", "content": "Answer in rhymes."}
+    assert broken != 0
+    assert "is no text in UTF-8" in err
 
 
 def test_the_outcome_fits_eighty_columns_and_holds_the_addresses(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Models whose every answer is planted, on decisions of the real shop: they get exactly the scores that they must."""
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,16 +12,14 @@ import pytest
 from openai import AsyncOpenAI
 
 from tasks import evaluate
-from tasks import simulate as simulation
-from tasks.core.config import EvaluationConfig, ValidationConfig
+from tasks.core.config import EvaluationConfig
 from tasks.core.evaluation import DecisionSet, EvalReport, Score
-from tasks.core.outcomes import failures, gain_by_failure, gain_by_slice, outcome_of
+from tasks.core.outcomes import failures, gain_by_failure, gain_by_slice, gain_by_step, outcome_of
 from tasks.core.record import sha256_of
 from tasks.evaluate import Decision
-from tasks.prepare import prepare_dataset, write_eval_items
-from tasks.world import RetailWorld
+from tasks.prepare import write_eval_items
 from tests.fake_provider import FakeProvider, Reply, call, say
-from tests.worlds import ROOT, a_profile, shop_tools, small_shop
+from tests.worlds import prepared, shop_tools, small_shop
 
 CONFIG = EvaluationConfig(concurrency=8, timeout_s=60, bootstrap_samples=100)
 WRITES = {
@@ -45,14 +44,8 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="module")
 def decision_set(tmp_path_factory: pytest.TempPathFactory) -> DecisionSet:
-    profile = a_profile(train_conversations=1, valid_conversations=1, heldout_conversations=14, shard_size=20)
     folder = tmp_path_factory.mktemp("planted")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(ROOT)
-        patch.setattr(simulation, "open_shop", lambda _world: small_shop())
-        shards = simulation.simulate(profile, folder / "shards")
-    split = prepare_dataset(shards, RetailWorld(small_shop()), ValidationConfig(), folder)
-    return write_eval_items(split.heldout, folder)
+    return write_eval_items(prepared(folder, train=1, heldout=14).heldout, folder)
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +215,7 @@ async def test_blanks_around_a_value_are_as_good_where_the_shop_takes_them(
     assert found.value("equivalent_accuracy") == found.value("weighted_score") == 1.0
 
 
-async def test_numbers_and_texts_are_not_each_other(
+async def test_a_text_of_digits_is_not_a_number(
     decision_set: DecisionSet, decisions: list[Decision], tmp_path: Path
 ) -> None:
     def planted(decision: Decision, gold: Gold) -> Reply:
@@ -234,6 +227,41 @@ async def test_numbers_and_texts_are_not_each_other(
     zips = sum("zip" in dict(gold_of(d)).get(str(d.meta.tool), {}) for d in decisions)
     assert found.failed() == {"wrong_argument": zips}
     assert zips > 0
+
+
+SEARCH = {"query": next(iter(small_shop().products.values())).name, "limit": 3}
+
+
+@pytest.fixture
+def numbers(decision_set: DecisionSet, tmp_path: Path) -> DecisionSet:
+    """Return the set with a number in it: where the products were listed, the customer asks for three of one kind."""
+    path = tmp_path / "numbers.jsonl"
+    lines = [json.loads(line) for line in Path(decision_set.path).read_text().splitlines()]
+    for item in (line["item"] for line in lines):
+        for made in item["expected_output"]["tool_calls"]:
+            if made["function"]["name"] == "list_products":
+                made["function"] = {"name": "search_products", "arguments": json.dumps(SEARCH)}
+                item["messages"][1]["content"] += f" Show me 3 of {SEARCH['query']}, or 4."
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return decision_set.model_copy(update={"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()})
+
+
+@pytest.mark.parametrize(("written", "failure"), [(3.0, None), ("3", "wrong_argument"), (4, "wrong_argument")])
+async def test_a_number_is_a_number_and_never_its_text(
+    numbers: DecisionSet, written: Any, failure: str | None, tmp_path: Path
+) -> None:
+    def planted(decision: Decision, gold: Gold) -> Reply:
+        return call(gold[0][0], SEARCH | {"limit": written}) if searches(decision) else perfect(decision, gold)
+
+    def searches(decision: Decision) -> bool:
+        return gold_of(decision)[:1] == [("search_products", SEARCH)]
+
+    found = await measured(planted, numbers, tmp_path)
+    those = [score for decision, score in found.pairs if searches(decision)]
+    assert {score.value for score in those} == {1.0 if failure is None else 0.5}
+    # The shop refuses the text of a number, so that it is not equivalent either.
+    assert found.failed() == ({} if failure is None else {failure: len(those)})
+    assert found.value("tool_name_accuracy") == 1.0
 
 
 async def test_broken_json(decision_set: DecisionSet, decisions: list[Decision], tmp_path: Path) -> None:
@@ -384,6 +412,11 @@ async def test_the_gain_adds_up_by_failure_and_by_tool(
     assert {one.name for one in by_failure} == {"text_instead_of_call", "wrong_argument"}
     right = sum(row.get("right", 0) + row.get("equivalent", 0) for row in first.outcomes.values())
     assert sum(one.gain for one in by_failure) == pytest.approx(1 - right / len(decisions))
+    steps = {one.name: (one.first, one.second, one.gain) for one in gain_by_step(first, second)}
+    assert steps == {
+        step: (one.first, one.second, pytest.approx(one.gain))
+        for step, one in zip(("when to call", "which arguments"), by_failure, strict=True)
+    }
     by_tool = gain_by_slice(first, second, "next_tool_call_accuracy", "tool=")
     gain = 1 - first.metrics["next_tool_call_accuracy"].value
     assert sum(one.gain for one in by_tool) == pytest.approx(gain)

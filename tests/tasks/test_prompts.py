@@ -5,28 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from tasks import simulate as simulation
-from tasks.core.config import ArmConfig, EvaluationConfig, ValidationConfig
+from tasks.core.config import ArmConfig, EvaluationConfig
 from tasks.core.dataset import DatasetSplit
 from tasks.core.evaluation import EvalItem
 from tasks.evaluate import read_decisions
-from tasks.prepare import prepare_dataset, read_rows, write_eval_items
+from tasks.prepare import read_rows, write_eval_items
 from tasks.prompts import Examples, as_recorded, prompt_of
-from tasks.world import RetailWorld
-from tests.worlds import ROOT, a_profile, small_shop
+from tests.worlds import prepared
 
 CONFIG = EvaluationConfig(short_prompt="Be brief.")
 
 
 @pytest.fixture(scope="module")
 def split(tmp_path_factory: pytest.TempPathFactory) -> DatasetSplit:
-    profile = a_profile(train_conversations=30, valid_conversations=1, heldout_conversations=4, shard_size=40)
-    folder = tmp_path_factory.mktemp("prompts")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(ROOT)
-        patch.setattr(simulation, "open_shop", lambda _world: small_shop())
-        shards = simulation.simulate(profile, folder / "shards")
-    return prepare_dataset(shards, RetailWorld(small_shop()), ValidationConfig(), folder)
+    return prepared(tmp_path_factory.mktemp("prompts"), train=30, heldout=4)
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +78,25 @@ def test_examples_can_stand_under_the_short_prompt(split: DatasetSplit, items: l
     system = str(prompt_of(arm, CONFIG, split.train)(items[3])[0]["content"])
     assert system.startswith("Be brief.\n\n# Examples\n")
     assert system.count("next move of the agent:") == 2
+
+
+def test_examples_as_turns_are_whole_moves_before_the_conversation(split: DatasetSplit, items: list[EvalItem]) -> None:
+    prompt = Examples(split.train, 3)
+    for item in items[:20]:
+        messages = item.item["messages"]
+        asked = prompt.as_turns(item)
+        assert asked[0] == messages[0]
+        assert asked[len(asked) - len(messages) + 1 :] == messages[1:]
+        shown = asked[1 : len(asked) - len(messages) + 1]
+        made = [call["id"] for message in shown for call in message.get("tool_calls") or ()]
+        answered = [message["tool_call_id"] for message in shown if message["role"] == "tool"]
+        assert made == answered
+        assert len(set(made)) == len(made)
+        moves = [example.turns for example in prompt.similar(messages)]
+        assert [message["role"] for turns in reversed(moves) for message in turns] == [m["role"] for m in shown]
+        assert all(turns[0]["role"] in {"user", "assistant"} for turns in moves)
+    short = Examples(split.train, 1, "Be brief.").as_turns(items[0])
+    assert [message["content"] for message in short if message["role"] == "system"] == ["Be brief."]
 
 
 def test_the_same_item_gets_the_same_examples(split: DatasetSplit, items: list[EvalItem]) -> None:

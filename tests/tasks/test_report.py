@@ -53,10 +53,19 @@ def test_the_report_holds_verdict_numbers_transcripts_and_addresses(tmp_path: Pa
         "A true difference of 6.1 % or more",
         "it would take 387 decisions",
         "base, next_tool_call_accuracy: 32.0 % at best, 30.0 % at worst",
+        "large, next_tool_call_accuracy: 32.0 % at best, 30.0 % at worst",
+        'large <code>base-large</code> <span class="soft">2 examples as turns</span>',
+        "corrected for all 2 comparisons",
+        '<td>which arguments</td><td class="n">182</td><td class="n">26</td><td class="n">+33.9</td>',
+        "large: right move",
+        "Examples of what large got wrong",
         "<td>invented_id</td><td>which arguments</td>",
         "user_id &#39;noah_brown_&lt;80279&gt;&#39;",
     ):
         assert text in html
+    acts = re.findall(r"<th>(\w+): right words.*?</table>", html, re.DOTALL)
+    assert acts == ["base", "tuned", "large"]
+    assert '<td>ask</td><td class="n">120</td><td class="n">70</td><td class="n">10</td>' in html
     checker = Balance()
     checker.feed(html)
     assert checker.open == []
@@ -103,11 +112,18 @@ def test_the_markdown_is_one_table_row_a_metric(tmp_path: Path) -> None:
     assert row in text.splitlines()
 
 
-def test_the_points_of_all_kinds_of_failure_add_up_to_the_gain(tmp_path: Path) -> None:
+def test_the_points_of_all_steps_and_kinds_of_failure_add_up_to_the_gain(tmp_path: Path) -> None:
     text = report.write_report(runs.a_summary(tmp_path), tmp_path).markdown.read_text()
-    rows = re.findall(r"^\| (\w+) \| (\d+) \| (\d+) \| ([-+.\d]+) \|$", text, re.MULTILINE)
-    assert rows == [("no_answer", "10", "10", "+0.0"), ("invented_id", "182", "26", "+33.9")]
+    rows = re.findall(r"^\| ([\w ]+) \| (\d+) \| (\d+) \| ([-+.\d]+) \|$", text, re.MULTILINE)
+    assert rows == [
+        ("answer", "10", "10", "+0.0"),
+        ("which arguments", "182", "26", "+33.9"),
+        ("no_answer", "10", "10", "+0.0"),
+        ("invented_id", "182", "26", "+33.9"),
+    ]
+    assert "| large (2 examples as turns) | 30.0 (25.0..34.0) | - | +60.0 points, 55.0 to 65.0, p = 0.25 |" in text
     assert "| base-examples | does not apply: no <system> prompt | | |" in text
+    assert "to show 5.0 % it would take 387 decisions with a call, against 260." in text
 
 
 def test_the_report_of_an_older_run_has_no_arms(tmp_path: Path) -> None:
