@@ -15,7 +15,7 @@ from transformers.utils.logging import disable_progress_bar
 from infra.model_server.app import build_app
 from infra.model_server.errors import DataInUseError
 from infra.model_server.progress import LoraMode
-from infra.model_server.settings import BASE_MODELS, Settings
+from infra.model_server.settings import BASE_MODELS, GIBIBYTE, Settings
 from infra.model_server.webhooks import is_secret
 
 
@@ -45,6 +45,7 @@ def main(arguments: list[str]) -> None:
             models=options.models.resolve(),
             api_key=key,
             lora=options.lora,
+            loaded_models_bytes=int(options.memory * GIBIBYTE),
             webhook_url=options.webhook_url,
             webhook_secret=secret,
         )
@@ -70,6 +71,13 @@ def _parser() -> argparse.ArgumentParser:
         choices=get_args(LoraMode),
         default="auto",
         help="train an adapter rather than all weights; auto: for models of 200 million parameters and more",
+    )
+    parser.add_argument(
+        "--memory",
+        type=float,
+        default=8,
+        metavar="GIB",
+        help="above so many GiB of loaded models the longest unused are unloaded (default: 8)",
     )
     parser.add_argument(
         "--webhook-url", type=_http_url, metavar="URL", help="where the end of each job is reported, signed"

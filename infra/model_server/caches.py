@@ -57,6 +57,11 @@ class PrefixCache:
         self._size = 0
         self._snapshots: OrderedDict[tuple[int, ...], Snapshot] = OrderedDict()
 
+    @property
+    def size(self) -> int:
+        """The bytes that its snapshots take."""
+        return self._size
+
     def longest(self, prompt: list[int]) -> Snapshot | None:
         """Return the snapshot of the longest beginning of a prompt."""
         fitting = [s for s in self._snapshots.values() if prompt[: len(s.tokens)] == s.tokens]

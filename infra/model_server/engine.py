@@ -17,8 +17,8 @@ from infra.model_server.slots import LoneBatch, SlotBatch, fits_slots
 log = logging.getLogger(__name__)
 
 _ANYTHING = (
-    ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError,
-    ValueError,
+    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, MemoryError, OSError, RuntimeError,
+    TypeError, ValueError,
 )  # fmt: skip
 """What a model, its kernels or its renderer may raise: it fails the requests at hand, and the engine goes on."""
 
@@ -32,6 +32,7 @@ class Engine(threading.Thread):
         self._max_waiting = max_waiting
         self._max_batch = max_batch
         self._waiting: deque[Generation] = deque()
+        self._joining: list[Generation] = []
         self._batches: list[SlotBatch | LoneBatch] = []
         self._changed = threading.Condition()
         self._stopped = False
@@ -41,8 +42,11 @@ class Engine(threading.Thread):
 
         Raises:
             QueueFullError: if they are more than the queue has room for.
+            ModelFailedError: if the engine has ended, so that they would wait for ever.
         """
         with self._changed:
+            if self._stopped:
+                raise ModelFailedError("The server is stopping.")
             if len(self._waiting) + self._active() + len(generations) > self._max_waiting:
                 raise QueueFullError(f"{len(self._waiting)} requests wait already. Try again in a second.")
             self._waiting.extend(generations)
@@ -59,14 +63,21 @@ class Engine(threading.Thread):
         """Admit and decode until stopped."""
         # Small models lose more to waiting threads than they win, and a training may run beside.
         torch.set_num_threads(1)
-        with torch.inference_mode():
-            while not self._stopped:
-                for generation in self._admitted():
-                    self._begin(generation)
-                for batch in list(self._batches):
-                    self._step(batch)
-        for generation in [*self._waiting, *(one for batch in self._batches for one in batch.generations)]:
-            generation.fail(ModelFailedError("The server is stopping."))
+        try:
+            with torch.inference_mode():
+                while not self._stopped:
+                    self._joining = self._admitted()
+                    for generation in self._joining:
+                        self._begin(generation)
+                    for batch in list(self._batches):
+                        self._step(batch)
+        finally:
+            # Whatever ended it: no request may wait for an answer that cannot come.
+            with self._changed:
+                self._stopped = True
+                decoding = [generation for batch in self._batches for generation in batch.generations]
+            for generation in [*self._waiting, *self._joining, *decoding]:
+                generation.fail(ModelFailedError("The server is stopping."))
 
     def _active(self) -> int:
         return sum(len(batch.generations) for batch in self._batches)

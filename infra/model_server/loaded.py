@@ -2,9 +2,9 @@
 
 import hashlib
 import inspect
+import itertools
 import threading
 import weakref
-from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -64,7 +64,9 @@ class ModelPool:
         self._settings = settings
         self._registry = registry
         self._lock = threading.Lock()
-        self._loaded: OrderedDict[Path, LoadedModel] = OrderedDict()
+        self._loaded: dict[Path, LoadedModel] = {}
+        self._uses = itertools.count()
+        self._last_use: dict[Path, int] = {}
         # Weak, so that weights go with the last model that needs them, answers under way included.
         self._weights: weakref.WeakValueDictionary[Path, Weights] = weakref.WeakValueDictionary()
 
@@ -77,23 +79,27 @@ class ModelPool:
         with self._lock:
             if entry.folder not in self._loaded:
                 self._loaded[entry.folder] = self._load(entry)
-            self._loaded.move_to_end(entry.folder)
+            self._last_use[entry.folder] = next(self._uses)
             while self._too_many():
-                self._loaded.popitem(last=False)
+                del self._loaded[min(self._loaded, key=self._last_use.__getitem__)]
             return self._loaded[entry.folder]
 
     def ready(self, entry: ModelEntry) -> LoadedModel | None:
         """Return a model if it is in memory; never waits for one that is being loaded."""
-        return self._loaded.get(entry.folder)
+        loaded = self._loaded.get(entry.folder)
+        if loaded is not None:
+            self._last_use[entry.folder] = next(self._uses)
+        return loaded
 
     def forget(self, entry: ModelEntry) -> None:
         """Unload a model that was deleted."""
         with self._lock:
             self._loaded.pop(entry.folder, None)
+            self._last_use.pop(entry.folder, None)
 
     def _too_many(self) -> bool:
         size = sum(weights.size for weights in {model.weights for model in self._loaded.values()})
-        size += sum(model.size for model in self._loaded.values())
+        size += sum(model.size + model.prefixes.size for model in self._loaded.values())
         return len(self._loaded) > 1 and size > self._settings.loaded_models_bytes
 
     def _load(self, entry: ModelEntry) -> LoadedModel:

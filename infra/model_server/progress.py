@@ -172,9 +172,12 @@ class Dated(NamedTuple):
 class ProgressWriter:
     """Appends records to a job's progress file."""
 
-    def __init__(self, job_dir: Path) -> None:
-        """Open the file; a line that a crash left half-written is closed, so that readers can skip it."""
-        path = job_dir / PROGRESS_NAME
+    def __init__(self, job_dir: Path, *, silent: bool = False) -> None:
+        """Open the file; a line that a crash left half-written is closed, so that readers can skip it.
+
+        With `silent` nothing is written: of the processes that train a job together, the first one reports.
+        """
+        path = Path(os.devnull) if silent else job_dir / PROGRESS_NAME
         torn = path.is_file() and path.stat().st_size > 0 and not _ends_in_newline(path)
         self._file = path.open("a", encoding="utf-8")
         if torn:

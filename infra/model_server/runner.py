@@ -10,6 +10,8 @@ import sys
 import threading
 from pathlib import Path
 
+import torch
+
 from infra.model_server.database import Database
 from infra.model_server.errors import ModelNotFoundError
 from infra.model_server.files import FileStore
@@ -221,13 +223,20 @@ def _write_spec(job_dir: Path, job: sqlite3.Row, entry: ModelEntry, weights: Mod
     partial.replace(path)
 
 
+def trainer_command(job_dir: Path, gpus: int) -> list[str]:
+    """Return what trains a job: one process, or one for each of several GPUs."""
+    launch = ["-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={gpus}"]
+    launcher = launch if gpus > 1 else []
+    return [sys.executable, *launcher, "-m", "infra.model_server.trainer", str(job_dir.resolve())]
+
+
 def _start_trainer(job_dir: Path) -> subprocess.Popen[bytes]:
     # With OpenMP's default its threads spin while they wait, and starve the server's on a small machine.
     environment = {"OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1", **os.environ}
     root = Path(__file__).parent.parent.parent
     with (job_dir / LOG_NAME).open("ab") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "infra.model_server.trainer", str(job_dir.resolve())],
+            trainer_command(job_dir, torch.cuda.device_count()),
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,

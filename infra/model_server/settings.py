@@ -8,6 +8,7 @@ from infra.model_server.progress import LoraMode
 
 BASE_MODELS = Path(__file__).parent / "base"
 MEBIBYTE = 1 << 20
+GIBIBYTE = 1 << 30
 
 
 class Settings(BaseModel):
@@ -29,8 +30,9 @@ class Settings(BaseModel):
     max_batch: int = 16
     """Chat sequences decoded together."""
     prefix_cache_bytes: int = 256 * MEBIBYTE
-    loaded_models_bytes: int = 8 * 1024 * MEBIBYTE
-    """Loaded models are unloaded, the longest unused first, above this size; the last one never is."""
+    loaded_models_bytes: int = 8 * GIBIBYTE
+    """Loaded models, with what they remember of prompts, are unloaded above this size, the longest unused first; the
+    last one never is."""
     max_queued_jobs: int = 100
     lora: LoraMode = "auto"
     webhook_url: str | None = None

@@ -58,10 +58,13 @@ def _measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         for number in range(options.rounds):
             bare.append(_bare(prepared))
             ours.append(_ours(prepared, folder, writer, number, spec.model_dir))
-    tokens = sum(len(prepared.rows[row]["input_ids"]) for batch in batches for row in batch)
+    lengths = [[len(prepared.rows[row]["input_ids"]) for row in batch] for batch in batches]
+    tokens = sum(map(sum, lengths))
+    padded = sum(len(batch) * max(batch) for batch in lengths)
     return {
         "steps": len(batches),
         "tokens": tokens,
+        "padding_share": round(1 - tokens / padded, 4),
         "threads": torch.get_num_threads(),
         "bare_loop_tokens_per_second": round(tokens / min(bare)),
         "trainer_tokens_per_second": round(tokens / min(ours)),

@@ -2,6 +2,9 @@
 
 The server starts this and holds the other end of its standard input: when that closes, because the server died, the
 trainer ends at once, so that a job is never trained twice. A lock on the folder makes sure of it.
+
+On a machine with several GPUs the server starts `python -m torch.distributed.run --standalone --nproc-per-node GPUS -m
+infra.model_server.trainer JOB_DIR`: a process for each, which share the rows of every step through Accelerate.
 """
 
 import errno
@@ -24,6 +27,9 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def main(job_dir: Path) -> int:
     """Train, and return the process's exit status."""
     threading.Thread(target=_end_with_the_server, daemon=True).start()
+    if os.environ.get("RANK", "0") != "0":
+        # The first process holds the lock, and the others wait for it to join them.
+        return _train(job_dir)
     with (job_dir / LOCK_NAME).open("w") as lock:
         # Waits for the trainer of a server that was just killed; that one is about to end too.
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,5 +1,6 @@
 """Where and in what precision a job trains."""
 
+import os
 from typing import NamedTuple
 
 import torch
@@ -12,6 +13,19 @@ class Device(NamedTuple):
     """As torch names it: `cuda` or `cpu`."""
     bf16: bool
     """Whether to compute in bfloat16 by autocast; weights stay in float32."""
+
+
+class Processes(NamedTuple):
+    """The processes that train one job together, one for each GPU."""
+
+    rank: int
+    """The number of this one; the first, 0, also reports and saves."""
+    count: int
+
+
+def processes() -> Processes:
+    """Return what the launcher said; without one, this process is the only one."""
+    return Processes(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
 
 
 def training_device() -> Device:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
+from accelerate.data_loader import prepare_data_loader
 from torch.utils.data import DataLoader, Dataset
 from trl.trainer.sft_trainer import SFTTrainer
 
@@ -25,6 +26,9 @@ class ConversationTrainer(SFTTrainer):
 
     The rows are tokens and labels already, so nothing of TRL's data preparation is used. Its own memory-saving head
     scores every position on a CPU, which costs a tenth of the speed there.
+
+    Several processes share the rows of each batch, and each of their trained tokens counts alike, so that they take the
+    very steps that one process takes.
     """
 
     accuracy_name: ClassVar[str] = "mean_token_accuracy"
@@ -49,10 +53,15 @@ class ConversationTrainer(SFTTrainer):
         return network
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """Return the planned batches."""
+        """Return this process's share of the planned batches."""
         rows = cast("Dataset[Any]", self.train_dataset)
-        batches = DataLoader(rows, batch_sampler=self._batches, collate_fn=self._collate)
-        return cast("DataLoader[Any]", self.accelerator.prepare(batches))
+        rank, count = self.accelerator.process_index, self.accelerator.num_processes
+        # A process for which a batch has no row takes part with the first one, which then counts nothing.
+        shares = [batch[rank::count] or batch[:1] for batch in self._batches]
+        batches = DataLoader(rows, batch_sampler=shares, collate_fn=self._collate)
+        # As for a single process, since they are shared out already.
+        device = self.accelerator.device
+        return prepare_data_loader(batches, device=device, num_processes=1, process_index=0, put_on_device=True)
 
     def compute_loss(
         self,
@@ -61,24 +70,36 @@ class ConversationTrainer(SFTTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
-        """Return the mean loss over the trained tokens of a batch."""
+        """Return the mean loss over the trained tokens of a batch; its gradients' mean over all processes is right."""
         loss, correct = self._score(model, inputs)
-        self.last_loss, self.last_accuracy = loss.detach(), correct.float().mean()
-        return loss
+        takes_part = self.accelerator.process_index < len(self._batches[self.state.global_step])
+        own = correct.numel() * takes_part
+        figures = torch.stack([loss.detach() * own, correct.sum() * takes_part, torch.full_like(loss.detach(), own)])
+        total, right, tokens = self._over_all(figures)
+        self.last_loss, self.last_accuracy = total / tokens, right / tokens
+        return loss * (own * self.accelerator.num_processes / tokens)
+
+    def agreed(self, *wishes: bool) -> list[bool]:
+        """Return what the first process wishes, so that all do the same."""
+        own = [wish and self.accelerator.is_main_process for wish in wishes]
+        return [wish > 0 for wish in self._over_all(torch.tensor(own).float().to(self.accelerator.device)).tolist()]
+
+    def _over_all(self, figures: torch.Tensor) -> torch.Tensor:
+        """Return figures added up over all processes."""
+        return cast("torch.Tensor", self.accelerator.reduce(figures, "sum"))
 
     @torch.no_grad()
     def figures(self, dataset: "Dataset[Any]", batches: Sequence[Sequence[int]]) -> Figures:
         """Return the figures of some batches of rows, each trained token counted once."""
         self.network.eval()
-        total = right = tokens = 0.0
-        for batch in batches:
+        sums = torch.zeros(3, dtype=torch.float64, device=self.accelerator.device)
+        for batch in batches[self.accelerator.process_index :: self.accelerator.num_processes]:
             inputs = self._prepare_inputs(self._collate([dataset[row] for row in batch]))
             with self.accelerator.autocast():
                 loss, correct = self._score(self.network, inputs)
-            total += loss.item() * correct.numel()
-            right += correct.sum().item()
-            tokens += correct.numel()
+            sums += torch.stack([loss * correct.numel(), correct.sum(), torch.full_like(loss, correct.numel())])
         self.network.train()
+        total, right, tokens = self._over_all(sums).tolist()
         return Figures(total / tokens, right / tokens)
 
     def _score(self, model: torch.nn.Module, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

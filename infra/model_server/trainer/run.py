@@ -34,7 +34,7 @@ from infra.model_server.trainer.adapters import RANK, adapter_choices, load_mode
 from infra.model_server.trainer.batches import Plan, group, plan_run
 from infra.model_server.trainer.checkpoints import last_state, save_model
 from infra.model_server.trainer.choices import Choices, choose
-from infra.model_server.trainer.device import training_device
+from infra.model_server.trainer.device import processes, training_device
 from infra.model_server.trainer.loop import ConversationTrainer
 from infra.model_server.trainer.optimiser import build_optimiser, build_schedule
 from infra.model_server.trainer.preference import BETA, PairWriter, PreferenceTrainer, preference_choices
@@ -70,7 +70,8 @@ def run_job(job_dir: Path) -> None:
     """
     spec = JobSpec.model_validate_json((job_dir / "job.json").read_text(encoding="utf-8"))
     torch.manual_seed(spec.seed)
-    with ProgressWriter(job_dir) as writer:
+    is_first = processes().rank == 0
+    with ProgressWriter(job_dir, silent=not is_first) as writer:
         prepared = prepare(spec, job_dir, writer)
         trainer = build_trainer(prepared, spec.seed, job_dir / "states")
         validation = prepared.validation
@@ -79,7 +80,7 @@ def run_job(job_dir: Path) -> None:
         trainer.add_callback(Reporter(trainer, prepared.plan, validation, writer, job_dir=job_dir, base=spec.model_dir))
         state = last_state(job_dir / "states")
         trainer.train(resume_from_checkpoint=None if state is None else str(state))
-        if trainer.state.global_step < len(prepared.plan.batches):
+        if not is_first or trainer.state.global_step < len(prepared.plan.batches):
             return
         save_model(trainer.network, spec.model_dir, job_dir / FINAL_MODEL)
         writer.write(Done(tokens=prepared.tokens))
@@ -98,7 +99,7 @@ def prepare(spec: JobSpec, job_dir: Path, writer: ProgressWriter) -> Prepared:
     window = getattr(model.config.get_text_config(), "max_position_embeddings", None) or DEFAULT_WINDOW
     beta = _beta(spec.hyperparameters)
     kind = RowWriter if beta is None else PairWriter
-    rows = kind(job_dir / "rendered" / "training.arrow", renderer, window)
+    rows = kind(_rendered(job_dir) / "training.arrow", renderer, window)
     first = rows.add(job_dir / TRAINING_NAME, f"{spec.seed}:rows:0")
     if not first.lengths:
         raise TrainingError(
@@ -173,7 +174,7 @@ def _validation(
 ) -> Validation | None:
     if not (job_dir / VALIDATION_NAME).is_file():
         return None
-    rows = kind(job_dir / "rendered" / "validation.arrow", renderer, window)
+    rows = kind(_rendered(job_dir) / "validation.arrow", renderer, window)
     lengths = rows.add(job_dir / VALIDATION_NAME, None).lengths
     if not lengths:
         raise TrainingError(
@@ -183,6 +184,11 @@ def _validation(
     order = random.Random(f"{seed}:validation")
     batches = group(lengths, order, max_tokens=choices.max_tokens, max_rows=choices.max_rows)
     return Validation(rows.finish(), batches)
+
+
+def _rendered(job_dir: Path) -> Path:
+    # Each process renders for itself, which gives the same rows and needs no waiting for each other.
+    return job_dir / "rendered" / str(processes().rank)
 
 
 def _planned(choices: Choices, plan: Plan, rows: int, tokens: int, trained: str, beta: float | None) -> Planned:

@@ -149,6 +149,25 @@ def test_stopping_fails_what_is_not_complete(loaded: LoadedModel) -> None:
             generation.future.result(60)
 
 
+def test_nothing_waits_for_an_engine_that_has_ended(loaded: LoadedModel) -> None:
+    def end(_: list[int]) -> None:
+        # Not among what an engine survives, and silent in a thread.
+        raise SystemExit
+
+    engine = Engine(max_waiting=9, max_batch=2)
+    generations = [Generation(loaded, [20, 21], sampler(0, 1, None), 2, on_token=end) for _ in range(3)]
+    engine.submit(generations)
+    engine.start()
+    for generation in generations:
+        with pytest.raises(ModelFailedError, match="stopping"):
+            generation.future.result(60)
+    engine.join(60)
+    assert not engine.is_alive()
+    with pytest.raises(ModelFailedError, match="stopping"):
+        engine.submit([Generation(loaded, [20], sampler(0, 1, None), 1)])
+
+
+@settings(deadline=None)
 @given(st.floats(0.1, 2), st.floats(0.05, 1), st.integers(0, 2**62))
 def test_sampling_stays_within_top_p(temperature: float, top_p: float, seed: int) -> None:
     logits = torch.tensor([[2.0, 1.0, 0.0, -1.0, -9.0]])
