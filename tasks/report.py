@@ -13,6 +13,7 @@ from tasks.core.conversation import Message
 from tasks.core.evaluation import EvalReport
 from tasks.core.failure import STAGES
 from tasks.core.metrics import HEADLINE, LOWER_IS_BETTER
+from tasks.core.promotion import Promotion, figure_text
 from tasks.core.run import (
     RunSummary,
     Story,
@@ -40,15 +41,15 @@ class Written(NamedTuple):
     summary: Path
 
 
-def write_report(summary: RunSummary, folder: Path) -> Written:
-    """Write `report.html`, `report.md` and `summary.json` into a folder.
+def write_report(summary: RunSummary, folder: Path, promotion: Promotion | None = None) -> Written:
+    """Write `report.html`, `report.md` and `summary.json` into a folder; with the promotion once it was decided.
 
     Raises:
         DataError: The folder cannot be written.
     """
     written = Written(folder / "report.html", folder / "report.md", folder / "summary.json")
     summary = summary.model_copy(update={"report_path": str(written.html)})
-    facts = _facts(summary)
+    facts = _facts(summary) | {"promotion": promotion}
     for path, template in ((written.html, "report.html.j2"), (written.markdown, "report.md.j2")):
         text = template_environment(html=path.suffix == ".html").get_template(template).render(facts)
         write_atomically(path, text.encode())
@@ -78,6 +79,7 @@ def template_environment(*, html: bool) -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(interval=interval, percent=percent, points=points, count="{:,}".format, cell=_cell)
+    environment.filters.update(figure=figure_text)
     return environment
 
 
