@@ -208,7 +208,9 @@ def _carry_out(profile: Profile, registry: Registry, made: Promotion) -> None:
     registry.mark(number, {BUNDLE_TAG: f"{run_id}/{bundle.name}", BUNDLE_SHA_TAG: sha256})
     previous = case.champion.number if case.champion else None
     by, reason = made.decision.by, made.decision.reason
-    registry.begin(Move(kind="promotion", champion=number, previous=previous, at=made.at, by=by, reason=reason))
+    registry.write(
+        Move(kind="promotion", key=run_id, champion=number, previous=previous, at=made.at, by=by, reason=reason)
+    )
     finish(profile, registry)
 
 

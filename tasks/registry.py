@@ -34,14 +34,19 @@ BUNDLES = "promotion"
 
 
 class Move(Record):
-    """Where the aliases go, written down before the first of them moves. `at` is in UTC seconds since 1970."""
+    """Where the aliases go, written down before the first of them moves. `at` is in UTC seconds since 1970.
+
+    `key` is that of the command: repeated, it finds its move done.
+    """
 
     kind: Literal["promotion", "rollback"]
+    key: str
     champion: str
     previous: str | None
     at: float
     by: str
     reason: str
+    done: bool = False
 
 
 class Registry:
@@ -97,12 +102,12 @@ class Registry:
         if self._aliases().get(CHALLENGER) == number:
             self._client.delete_registered_model_alias(self.name, CHALLENGER)
 
-    def begin(self, move: Move) -> None:
-        """Write a move down: from here on it happens, whatever is killed."""
+    def write(self, move: Move) -> None:
+        """Write a move down; from here on it happens, whatever is killed, until it is written down as done."""
         self._client.set_registered_model_tag(self.name, MOVE_TAG, move.model_dump_json())
 
-    def begun(self) -> Move | None:
-        """Return the move that was begun and not ended, or None."""
+    def last_move(self) -> Move | None:
+        """Return the move that was written down last, done or not, or None."""
         held = self._client.search_registered_models(f"name='{self.name}'")
         text = held[0].tags.get(MOVE_TAG) if held else None
         return Move.model_validate_json(text) if text else None
@@ -118,10 +123,6 @@ class Registry:
         if move.kind == "rollback" and move.previous is not None:
             why = f"by {move.by}: {move.reason or 'no reason given'}"
             self._client.set_model_version_tag(self.name, move.previous, ROLLED_BACK_TAG, why)
-
-    def end(self) -> None:
-        """Strike the move out: it is done."""
-        self._client.delete_registered_model_tag(self.name, MOVE_TAG)
 
     def mark(self, number: str, tags: dict[str, str]) -> None:
         """Set tags of a version."""

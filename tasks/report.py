@@ -13,7 +13,7 @@ from tasks.core.conversation import Message
 from tasks.core.evaluation import EvalReport
 from tasks.core.failure import STAGES
 from tasks.core.metrics import HEADLINE, LOWER_IS_BETTER
-from tasks.core.promotion import Promotion, figure_text
+from tasks.core.promotion import GateVerdict, Promotion, figure_text
 from tasks.core.run import (
     RunSummary,
     Story,
@@ -67,6 +67,11 @@ def write_transcript(story: Story, folder: Path) -> Path:
     lines = (json.dumps(message.to_openai(), ensure_ascii=False) + "\n" for message in story.messages)
     write_atomically(path, "".join(lines).encode())
     return path
+
+
+def gate_table(judged: GateVerdict) -> str:
+    """Return the rules of a gate as a Markdown table."""
+    return template_environment(html=False).get_template("gate.md.j2").render(verdict=judged)
 
 
 def template_environment(*, html: bool) -> Environment:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from tasks import train
 from tasks.artifacts import workspace
@@ -21,7 +22,15 @@ from tasks.registry import BUNDLE_SHA_TAG, CHAMPION, PREVIOUS, Move, Registry, o
 Clock = Callable[[], float]
 
 
-def rollback(profile: Profile, by: str, reason: str, *, now: Clock = time.time) -> Rollback:
+class Order(NamedTuple):
+    """Who orders a rollback and why; the same order, given again, is carried out once."""
+
+    by: str
+    reason: str
+    key: str
+
+
+def rollback(profile: Profile, order: Order, *, now: Clock = time.time) -> Rollback:
     """Make the previous champion the champion again, and the one that was taken back the previous.
 
     So a rollback of a rollback restores what was there before both. One that was killed is finished, not undone.
@@ -31,16 +40,21 @@ def rollback(profile: Profile, by: str, reason: str, *, now: Clock = time.time) 
         ServiceError: MLflow does not answer.
     """
     with stage("rollback") as progress, opened(profile, profile.promotion.registered_model) as registry:
-        made = finish(profile, registry)
+        made = finish(profile, registry) or _done_before(registry, order)
         if made is None:
-            move = _backwards(profile, registry, by, reason, now())
-            registry.begin(move)
+            move = _backwards(profile, registry, order, now())
+            registry.write(move)
             made = _take_back(profile, registry, move)
         progress.result(made.sentence)
     return made
 
 
-def _backwards(profile: Profile, registry: Registry, by: str, reason: str, at: float) -> Move:
+def _done_before(registry: Registry, order: Order) -> Rollback | None:
+    last = registry.last_move()
+    return _rollback_of(registry, last) if last and (last.kind, last.key) == ("rollback", order.key) else None
+
+
+def _backwards(profile: Profile, registry: Registry, order: Order, at: float) -> Move:
     champion, previous = registry.version_at(CHAMPION), registry.version_at(PREVIOUS)
     if champion is None or previous is None:
         found = f"{champion.model_id!r} is the first champion" if champion else "there is no champion"
@@ -49,7 +63,15 @@ def _backwards(profile: Profile, registry: Registry, by: str, reason: str, at: f
         )
     if previous.provider == place_of(profile.provider):
         _check_served(profile, previous)
-    return Move(kind="rollback", champion=previous.number, previous=champion.number, at=at, by=by, reason=reason)
+    return Move(
+        kind="rollback",
+        key=order.key,
+        champion=previous.number,
+        previous=champion.number,
+        at=at,
+        by=order.by,
+        reason=order.reason,
+    )
 
 
 def _check_served(profile: Profile, version: RegisteredVersion) -> None:
@@ -72,8 +94,8 @@ def finish(profile: Profile, registry: Registry) -> Rollback | None:
     Raises:
         DataError: The workspace cannot be written.
     """
-    move = registry.begun()
-    if move is None:
+    move = registry.last_move()
+    if move is None or move.done:
         return None
     if move.kind == "rollback":
         return _take_back(profile, registry, move)
@@ -83,25 +105,29 @@ def finish(profile: Profile, registry: Registry) -> Rollback | None:
 
 def _take_back(profile: Profile, registry: Registry, move: Move) -> Rollback:
     """Leave the bundle of a rollback that was begun, in the run of the model that is taken back, and move."""
-    removed, restored = registry.version(move.previous or ""), registry.version(move.champion)
-    made = Rollback(
+    made = _rollback_of(registry, move)
+    bundle = write_bundle(workspace(profile).root / "rollbacks", "rollback", made.at, made)
+    registry.keep(made.removed.run_id, bundle, made.sentence)
+    _move(profile, registry, move)
+    return made
+
+
+def _rollback_of(registry: Registry, move: Move) -> Rollback:
+    restored = registry.version(move.champion)
+    return Rollback(
         at=move.at,
         by=move.by,
         reason=move.reason,
-        removed=removed,
+        removed=registry.version(move.previous or ""),
         restored=restored,
         restored_bundle_sha256=registry.tag_of(restored.number, BUNDLE_SHA_TAG),
     )
-    bundle = write_bundle(workspace(profile).root / "rollbacks", "rollback", made.at, made)
-    registry.keep(removed.run_id, bundle, made.sentence)
-    _move(profile, registry, move)
-    return made
 
 
 def _move(profile: Profile, registry: Registry, move: Move) -> None:
     registry.carry_out(move)
     write_champion(profile, registry)
-    registry.end()
+    registry.write(move.model_copy(update={"done": True}))
 
 
 @contextmanager
