@@ -221,7 +221,6 @@ def tell(profile: Profile, made: Promotion) -> None:
         ServiceError: MLflow does not answer.
     """
     tracked = made.case.tracked
-    written = report.write_report(
-        _summary(profile, tracked.run_id), workspace(profile).run_folder(tracked.run_id), made
-    )
-    track.files(profile.tracking, tracked, [written.html, written.markdown], "report")
+    folder = workspace(profile).run_folder(tracked.run_id)
+    pages = report.write_pages(_summary(profile, tracked.run_id), folder, made)
+    track.files(profile.tracking, tracked, pages, "report")

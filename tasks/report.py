@@ -41,20 +41,31 @@ class Written(NamedTuple):
     summary: Path
 
 
-def write_report(summary: RunSummary, folder: Path, promotion: Promotion | None = None) -> Written:
-    """Write `report.html`, `report.md` and `summary.json` into a folder; with the promotion once it was decided.
+def write_report(summary: RunSummary, folder: Path) -> Written:
+    """Write `report.html`, `report.md` and `summary.json` into a folder.
 
     Raises:
         DataError: The folder cannot be written.
     """
     written = Written(folder / "report.html", folder / "report.md", folder / "summary.json")
     summary = summary.model_copy(update={"report_path": str(written.html)})
-    facts = _facts(summary) | {"promotion": promotion}
-    for path, template in ((written.html, "report.html.j2"), (written.markdown, "report.md.j2")):
-        text = template_environment(html=path.suffix == ".html").get_template(template).render(facts)
-        write_atomically(path, text.encode())
+    write_pages(summary, folder)
     write_atomically(written.summary, summary.model_dump_json(indent=2).encode() + b"\n")
     return written
+
+
+def write_pages(summary: RunSummary, folder: Path, promotion: Promotion | None = None) -> list[Path]:
+    """Write the report as HTML and Markdown, with the promotion once it was decided, and return the files.
+
+    Raises:
+        DataError: The folder cannot be written.
+    """
+    facts = _facts(summary) | {"promotion": promotion}
+    pages = [folder / "report.html", folder / "report.md"]
+    for path in pages:
+        template = template_environment(html=path.suffix == ".html").get_template(f"{path.name}.j2")
+        write_atomically(path, template.render(facts).encode())
+    return pages
 
 
 def write_transcript(story: Story, folder: Path) -> Path:
