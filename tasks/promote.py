@@ -29,7 +29,17 @@ from tasks.core.promotion_rules import PromotionRules
 from tasks.core.run import RunSummary
 from tasks.evaluate import compare_reports
 from tasks.progress import stage
-from tasks.registry import BUNDLE_SHA_TAG, BUNDLE_TAG, BUNDLES, CHAMPION, ROLLED_BACK_TAG, Move, Registry, open_registry
+from tasks.registry import (
+    BUNDLE_SHA_TAG,
+    BUNDLE_TAG,
+    BUNDLES,
+    CHAMPION,
+    LONGEST_REASON,
+    ROLLED_BACK_TAG,
+    Move,
+    Registry,
+    open_registry,
+)
 from tasks.rollback import finish, opened, write_bundle
 
 Clock = Callable[[], float]
@@ -207,7 +217,7 @@ def _carry_out(profile: Profile, registry: Registry, made: Promotion) -> None:
     sha256 = hashlib.sha256(bundle.read_bytes()).hexdigest()
     registry.mark(number, {BUNDLE_TAG: f"{run_id}/{bundle.name}", BUNDLE_SHA_TAG: sha256})
     previous = case.champion.number if case.champion else None
-    by, reason = made.decision.by, made.decision.reason
+    by, reason = made.decision.by, made.decision.reason[:LONGEST_REASON]
     registry.write(
         Move(kind="promotion", key=run_id, champion=number, previous=previous, at=made.at, by=by, reason=reason)
     )

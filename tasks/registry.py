@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
 MOVE_TAG = "zava.move"
+# MLflow takes 5,000 characters in a tag.
+LONGEST_REASON = 1000
 ROLLED_BACK_TAG = "zava.rolled_back"
 SINCE_TAG = "zava.champion_since"
 BUNDLE_TAG = "zava.bundle"

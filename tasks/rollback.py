@@ -17,7 +17,7 @@ from tasks.core.promotion import RegisteredVersion, Rollback
 from tasks.core.record import Record
 from tasks.files import write_atomically
 from tasks.progress import stage
-from tasks.registry import BUNDLE_SHA_TAG, CHAMPION, PREVIOUS, Move, Registry, open_registry
+from tasks.registry import BUNDLE_SHA_TAG, CHAMPION, LONGEST_REASON, PREVIOUS, Move, Registry, open_registry
 
 Clock = Callable[[], float]
 
@@ -70,7 +70,7 @@ def _backwards(profile: Profile, registry: Registry, order: Order, at: float) ->
         previous=champion.number,
         at=at,
         by=order.by,
-        reason=order.reason,
+        reason=order.reason[:LONGEST_REASON],
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from tasks.core.dataset import DatasetSplit, Funnel
 from tasks.core.evaluation import Comparison, Difference, EvalReport, Metric
 from tasks.core.metrics import HEADLINE
-from tasks.core.promotion import Evidence
+from tasks.core.promotion import Case, Decision, Evidence, Promotion, RegisteredVersion, hashes_of, judge
 from tasks.core.promotion_rules import PromotionRules
 from tasks.core.run import Cost, RunSummary
 from tests import runs
@@ -49,6 +49,26 @@ def good_evidence(folder: Path) -> Evidence:
         cost=summary.cost,
         against_champion=summary.comparison,
     )
+
+
+def a_refusal(folder: Path, reason: str) -> Promotion:
+    """Return the bundle of a model that the gate refuses, since it was taken back for this reason."""
+    summary, evidence = good_summary(folder), good_evidence(folder).model_copy(update={"rolled_back": reason})
+    candidate = RegisteredVersion(
+        number="2", model_id=summary.model_id, base_model="base", provider="local", run_id=summary.tracked.run_id
+    )
+    case = Case(
+        rules=RULES,
+        verdict=judge(evidence, RULES),
+        evidence=evidence,
+        hashes=hashes_of(evidence, RULES, "k"),
+        candidate=candidate,
+        champion=None,
+        job_id=summary.job.job_id,
+        prefect=summary.prefect,
+        tracked=summary.tracked,
+    )
+    return Promotion(outcome="refused", at=1_795_000_000.0, decision=Decision(answer="approved", by="ada"), case=case)
 
 
 def _comparison(folder: Path, decisions: str) -> Comparison:
