@@ -1,4 +1,4 @@
-"""The whole loop: from simulated conversations to a tuned model and the proof that it is better."""
+"""The whole loop: from simulated conversations to a tuned model, the proof that it is better, and its promotion."""
 
 from datetime import UTC, datetime
 
@@ -9,6 +9,7 @@ from flows.bookkeeping import Bookkeeping
 from flows.build_dataset import build_dataset
 from flows.cancelling import cancel_jobs
 from flows.evaluate_model import evaluate_arms, evaluate_model
+from flows.promote_model import promote_model
 from flows.train_model import train_model
 from tasks import measure, recording, stages
 from tasks.core.config import Profile
@@ -23,7 +24,7 @@ def run_name() -> str:
 
 @flow(name="retrain", flow_run_name=run_name, on_cancellation=[cancel_jobs])
 def retrain(profile: Profile) -> RunSummary:
-    """Fine-tune the base model on played conversations and measure both on held-out ones.
+    """Fine-tune the base on played conversations, measure both on held-out ones, promote what passes the gate.
 
     Safe to repeat: what an earlier run with the same profile made, also one that was killed, is used again.
     """
@@ -45,4 +46,6 @@ def retrain(profile: Profile) -> RunSummary:
         log.info(verdict(compared).sentence)
         summary = books.summary(dataset, job, compared, ranked, (base.story, tuned.story), tracked)
         summary = summary.model_copy(update={"families": (base.family, tuned.family)})
-        return recording.outcome_recorded(profile, summary)
+        summary = recording.outcome_recorded(profile, summary)
+    promote_model(profile, tracked.run_id)
+    return summary

@@ -13,6 +13,7 @@ from tasks.core.conversation import Message
 from tasks.core.evaluation import EvalReport
 from tasks.core.failure import STAGES
 from tasks.core.metrics import HEADLINE, LOWER_IS_BETTER
+from tasks.core.promotion import GateVerdict, Promotion, figure_text
 from tasks.core.run import (
     RunSummary,
     Story,
@@ -48,12 +49,23 @@ def write_report(summary: RunSummary, folder: Path) -> Written:
     """
     written = Written(folder / "report.html", folder / "report.md", folder / "summary.json")
     summary = summary.model_copy(update={"report_path": str(written.html)})
-    facts = _facts(summary)
-    for path, template in ((written.html, "report.html.j2"), (written.markdown, "report.md.j2")):
-        text = template_environment(html=path.suffix == ".html").get_template(template).render(facts)
-        write_atomically(path, text.encode())
+    write_pages(summary, folder)
     write_atomically(written.summary, summary.model_dump_json(indent=2).encode() + b"\n")
     return written
+
+
+def write_pages(summary: RunSummary, folder: Path, promotion: Promotion | None = None) -> list[Path]:
+    """Write the report as HTML and Markdown, with the promotion once it was decided, and return the files.
+
+    Raises:
+        DataError: The folder cannot be written.
+    """
+    facts = _facts(summary) | {"promotion": promotion}
+    pages = [folder / "report.html", folder / "report.md"]
+    for path in pages:
+        template = template_environment(html=path.suffix == ".html").get_template(f"{path.name}.j2")
+        write_atomically(path, template.render(facts).encode())
+    return pages
 
 
 def write_transcript(story: Story, folder: Path) -> Path:
@@ -68,6 +80,11 @@ def write_transcript(story: Story, folder: Path) -> Path:
     return path
 
 
+def gate_table(judged: GateVerdict) -> str:
+    """Return the rules of a gate as a Markdown table."""
+    return template_environment(html=False).get_template("gate.md.j2").render(verdict=judged)
+
+
 def template_environment(*, html: bool) -> Environment:
     """Return the templates of this project with the filters that they use."""
     environment = Environment(
@@ -78,6 +95,7 @@ def template_environment(*, html: bool) -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(interval=interval, percent=percent, points=points, count="{:,}".format, cell=_cell)
+    environment.filters.update(figure=figure_text)
     return environment
 
 

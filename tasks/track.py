@@ -24,6 +24,7 @@ RUN_TAG = "zava.prefect_run_id"
 # MLflow keeps 36 characters of a digest; the whole one stands in a tag beside it.
 DIGEST_LENGTH = 36
 PARENT = "mlflow.parentRunId"
+GATE_PARAM = "gate"
 LOCAL_SOURCE = "LocalArtifactDatasetSource"
 
 
@@ -46,7 +47,8 @@ def open_run(profile: Profile, prefect: PrefectRun, tags: Mapping[str, str]) -> 
             run_id = str(client.create_run(experiment, run_name=prefect.name, tags=linked).info.run_id)
         # Also for a run that is there: the process that made it may have been killed right after.
         values = profile.model_dump(mode="json")
-        mlflow_store.log_params(client, run_id, _flat(values))
+        # A parameter is written once: the gate of this run is the one from before anything was measured.
+        mlflow_store.log_params(client, run_id, _flat(values) | {GATE_PARAM: profile.promotion.model_dump_json()})
         client.log_text(run_id, yaml.safe_dump(values, sort_keys=False), "profile.yaml")
     return tracked(profile.tracking, experiment, run_id)
 

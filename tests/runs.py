@@ -8,6 +8,7 @@ from tasks.core.conversation import Message, ToolCall
 from tasks.core.dataset import DatasetFile, DatasetSplit, Funnel, Split
 from tasks.core.evaluation import Comparison, DecisionSet, Difference, EvalReport, FailureExample, Metric
 from tasks.core.family import FamilyReport, MemberResult
+from tasks.core.promotion import Champion
 from tasks.core.run import Cost, PrefectRun, RunSummary, Stage, Story, TrackedRun
 from tasks.core.standings import ArmOutcome, Contrast, Standings
 from tasks.core.training import TrainingJob, TrainingMetric
@@ -152,6 +153,19 @@ def a_family(arm: str, *passed: bool, pack: str = "p") -> FamilyReport:
         for number, (kind, right) in enumerate(zip(("id_near_zip", "email") * len(passed), passed, strict=False))
     )
     return FamilyReport(arm=arm, model_id=arm, pack_sha256=pack, results=results, seconds=1.0)
+
+
+def a_champion(model_id: str) -> Champion:
+    return Champion(
+        model_id=model_id,
+        base_model="base",
+        provider="local",
+        base_url=None,
+        registered_model="zava-retail",
+        version="1",
+        mlflow_run_id="m1",
+        since=1_795_000_000.0,
+    )
 
 
 def a_curve(steps: int = 20) -> tuple[TrainingMetric, ...]:

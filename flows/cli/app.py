@@ -2,7 +2,7 @@
 
 import typer
 
-from flows.cli import data, doctor, evaluate, replay, run, services, shop
+from flows.cli import data, doctor, evaluate, promote, replay, run, services, shop
 from flows.cli.common import ZavaGroup
 
 HELP = """Make a small model call tools as reliably as a large one, prove it, and keep it that way.
@@ -27,6 +27,8 @@ for command in (
     data.validate,
     evaluate.evaluate,
     evaluate.compare,
+    promote.promote,
+    promote.rollback,
     shop.chat,
     doctor.doctor,
 ):

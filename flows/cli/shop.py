@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from tasks.talk import Talk
 
 ModelOption = Annotated[
-    str | None, typer.Option("--model", "-m", help="A model id; default: the last tuned one, else the base.")
+    str | None,
+    typer.Option("--model", "-m", help="A model id; default: the champion, else the last tuned one, else the base."),
 ]
 GuardOption = Annotated[
     Literal["off", "warn", "block"],
@@ -34,11 +35,14 @@ def chat(
 
     Example: `zava chat --model zava-base --guard warn`
     """
+    from tasks.champion import champion_here
+
     config = read_profile(profile, overrides)
+    chosen = model or champion_here(config) or last_model(config) or config.training.base_model
     loop = asyncio.new_event_loop()
     try:
         # Without the handler of `asyncio.run`, Ctrl-C reaches the prompt.
-        loop.run_until_complete(_chat(config, model or last_model(config) or config.training.base_model, guard))
+        loop.run_until_complete(_chat(config, chosen, guard))
     except KeyboardInterrupt:
         err.print("Ended.")
     finally:

@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from tasks.core.errors import ConfigError
+from tasks.core.promotion_rules import PromotionRules
 from tasks.core.record import Record
 from tasks.core.scenario import Hurdle, Intent, Trap
 
@@ -253,6 +254,7 @@ class Profile(Record):
     training: TrainingConfig
     evaluation: EvaluationConfig = EvaluationConfig()
     replay: ReplayConfig = ReplayConfig()
+    promotion: PromotionRules = PromotionRules()
     tracking: TrackingConfig = TrackingConfig()
     services: ServicesConfig = ServicesConfig()
 

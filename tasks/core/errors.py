@@ -9,7 +9,8 @@
     ├── ProviderError        the model provider refused or broke its contract
     │   ├── ProviderUnavailableError   the provider is busy or out of reach; the same request may succeed later
     │   └── TrainingFailedError   a fine-tuning job ended without a usable model
-    └── EvaluationError      two results cannot be compared, or nothing could be measured
+    ├── EvaluationError      two results cannot be compared, or nothing could be measured
+    └── PromotionError       a promotion or a rollback is not possible as things stand
 
 Every message says what, which and what to do next. None overrides `__init__`: Prefect pickles what it persists.
 """
@@ -53,3 +54,7 @@ class TrainingFailedError(ProviderError):
 
 class EvaluationError(ZavaError):
     """Two results cannot be compared, or nothing could be measured."""
+
+
+class PromotionError(ZavaError):
+    """A promotion or a rollback is not possible as things stand."""

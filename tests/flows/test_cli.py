@@ -25,7 +25,10 @@ from tests.fake_finetuning import FakeFinetuning
 from tests.loop import model_of
 from tests.worlds import ROOT
 
-COMMANDS = ["up", "down", "status", "run", "synthesize", "validate", "evaluate", "compare", "replay", "chat", "doctor"]
+COMMANDS = [
+    *("up", "down", "status", "run", "synthesize", "validate", "evaluate", "compare"),
+    *("replay", "chat", "promote", "rollback", "doctor"),
+]
 
 
 def zava(*arguments: str, given: str | None = None) -> tuple[int, str, str]:
@@ -343,13 +346,14 @@ def test_a_chat_shows_each_call_with_its_result_on_a_sandbox_of_its_own(tmp_path
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     shop = catalog.supervisor(tmp_path, (catalog.shop(port, tmp_path),))
+    write_report(runs.a_summary(tmp_path), tmp_path / "workspace" / "runs" / "m1")
+    champion = runs.a_champion("ft:1")
+    (tmp_path / "workspace" / "champion.json").write_text(champion.model_dump_json())
     with FakeFinetuning(chat=model_of(tmp_path)) as provider:
         shop.up()
         try:
             code, out, err = zava(
                 "chat",
-                "--model",
-                "ft:1",
                 *settings(tmp_path, provider__base_url=provider.base_url, services__shop_port=port),
                 given="I am Noah Brown, zip 80279, change my address\nyes\n/help\n/reset\n/exit\n",
             )
@@ -362,6 +366,7 @@ def test_a_chat_shows_each_call_with_its_result_on_a_sandbox_of_its_own(tmp_path
     assert "415 Maple Avenue" in out
     assert "Your address is updated" in out
     assert "Begun anew." in err
+    assert "ft:1 at http://127.0.0.1:" in err
 
 
 def test_a_chat_without_a_shop_ends_with_three(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from prefect.flows import Flow
 
 from flows.build_dataset import build_dataset
 from flows.evaluate_model import evaluate_model
+from flows.promote_model import promote_model, rollback_model
 from flows.retrain import retrain
 from flows.train_model import train_model
 from tasks.core.config import Profile
@@ -40,7 +41,7 @@ def test_each_flow_runs_alone_from_json_parameters(
     assert done.name.startswith(name)
 
 
-@pytest.mark.parametrize("flow", [build_dataset, train_model, evaluate_model, retrain])
+@pytest.mark.parametrize("flow", [build_dataset, train_model, evaluate_model, promote_model, rollback_model, retrain])
 def test_each_flow_shows_the_profile_as_a_form(flow: Flow[..., Any]) -> None:
     definitions = flow.parameters.definitions
-    assert {"Profile", "SynthesisConfig", "TrainingConfig"} <= set(definitions)
+    assert {"Profile", "SynthesisConfig", "TrainingConfig", "PromotionRules"} <= set(definitions)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tasks import report
 from tasks.charts import Line, line_chart
 from tasks.core.run import RunSummary, Story
-from tests import runs
+from tests import cases, runs
 
 VOID = {"meta"}
 
@@ -91,6 +91,22 @@ def test_the_replay_family_is_a_table_with_what_went_wrong(tmp_path: Path) -> No
         "| replay family | n | base, right | tuned, right |\n|---|---|---|---|\n| id near zip | 2 | 0 | 2 |\n"
         in markdown
     )
+
+
+def test_the_gate_is_a_table_with_the_figure_and_the_bound_of_each_rule(tmp_path: Path) -> None:
+    made = cases.a_refusal(tmp_path, "by bob: <b>wrong | refunds</b>")
+    html, markdown = (path.read_text() for path in report.write_pages(cases.good_summary(tmp_path), tmp_path, made))
+    rows = [re.sub("<[^>]+>", " ", row).split() for row in re.findall("<tr.*?</tr>", html, re.DOTALL)]
+    assert ["gain", "passed", "+40.0", "points", "at", "least", "+5.0", "points"] in rows
+    assert ["invented", "arguments", "passed", "0.0", "%", "at", "most", "2.0", "%"] in rows
+    assert "is not promoted: the gate refused it for not_rolled_back." in html
+    assert "by bob: &lt;b&gt;wrong | refunds&lt;/b&gt;" in html
+    balance = Balance()
+    balance.feed(html)
+    assert balance.open == []
+    row = "| not rolled back | **failed** | 1 | at most 0 (by bob: <b>wrong \\| refunds</b>) |"
+    assert row in markdown.splitlines()
+    assert markdown.count("| rule of the gate |") == 1
 
 
 def test_the_report_asks_nothing_of_the_network(tmp_path: Path) -> None:
