@@ -26,8 +26,10 @@ def test_a_hosted_provider_gets_no_local_address() -> None:
     assert load_profile("local", ("provider.kind=openai",)).provider.base_url is None
 
 
-def test_a_profile_survives_the_way_through_json() -> None:
-    profile = load_profile("local")
+@pytest.mark.parametrize("name", ["local", "smoke", "openai", "azure", "compatible"])
+def test_each_profile_is_valid_and_survives_the_way_through_json(name: str) -> None:
+    profile = load_profile(name)
+    assert profile.name == name
     assert Profile.model_validate(profile.model_dump(mode="json")) == profile
 
 
