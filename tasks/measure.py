@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from tasks import evaluate, prepare, replay, simulate, train
+from tasks import deploy, evaluate, model_card, prepare, replay, simulate
 from tasks.artifacts import Dataset, read_dataset, workspace, write_dataset
-from tasks.clients import async_openai_client, openai_client
+from tasks.clients import async_openai_client
 from tasks.core.config import Profile
 from tasks.core.evaluation import DecisionSet, EvalReport
 from tasks.core.run import Story
@@ -64,11 +64,11 @@ def report(profile: Profile, arm: str, model_id: str, decisions: DecisionSet) ->
     Raises:
         ProviderUnavailableError: The provider does not answer.
         ProviderError: There is no such model.
-        EvaluationError: Not one decision was answered.
+        EvaluationError: Not one decision was answered, or the model was trained under another contract.
     """
     with stage(f"evaluation of {arm}") as progress:
-        with openai_client(profile.provider) as client:
-            version = train.version_of(client, model_id)
+        model_card.check_contract(profile, model_id, decisions)
+        version = deploy.version_of(profile.provider, model_id)
         folder = workspace(profile).evaluation_folder(decisions, model_id, version)
         done_before: list[int] = []
 
