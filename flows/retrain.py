@@ -32,10 +32,11 @@ def retrain(profile: Profile) -> RunSummary:
         dataset = build_dataset(profile)
         recording.dataset_recorded(profile, tracked, dataset)
 
-        base_id = profile.training.base_model
+        base_id = stages.serving(profile, profile.training.base_model)
         base = evaluate_model(profile, base_id, "base", dataset, tracked)
         job = train_model(profile, dataset, tracked)
-        model_id = finished_model_id(job) or ""
+        model_id = stages.serving(profile, finished_model_id(job) or "")
+        recording.card_recorded(profile, tracked, dataset, job, model_id)
         tuned = evaluate_model(profile, model_id, "tuned", dataset, tracked)
 
         compared = stages.comparison(profile, base.report, tuned.report, dataset.decisions)

@@ -15,6 +15,7 @@ from tasks.core.record import Record, sha256_of
 from tasks.core.run import RunSummary
 from tasks.files import write_atomically
 from tasks.ledger import Ledger
+from tasks.webhook import Bells
 
 # The code that decides what a dataset holds: another gate is another dataset.
 _PREPARING = ("prepare.py", "core/gates.py", "core/provenance.py", "core/dataset.py", "core/tool_schema.py")
@@ -42,6 +43,21 @@ class Workspace(NamedTuple):
         """Which job belongs to which key."""
         return Ledger(self.root / "jobs")
 
+    @property
+    def models(self) -> Path:
+        """The cards of tuned models."""
+        return self.root / "models"
+
+    @property
+    def bells(self) -> Bells:
+        """Which jobs a provider said have ended."""
+        return Bells(self.root / "bells")
+
+    @property
+    def alive(self) -> Path:
+        """Which runs have a living process."""
+        return self.root / "alive"
+
     def dataset_folder(self, profile: Profile, shards: list[Path]) -> Path:
         """Return the folder of the dataset that these shards and gates make."""
         names = [shard.name for shard in shards]
@@ -51,6 +67,10 @@ class Workspace(NamedTuple):
     def evaluation_folder(self, decisions: DecisionSet, model_id: str, model_version: str) -> Path:
         """Return the folder of the answers and scores of one model on one decision set."""
         return self.root / "evaluations" / sha256_of([decisions.sha256, model_id, model_version])[:16]
+
+    def checkpoint_folder(self, valid: DatasetFile) -> Path:
+        """Return the folder of the decisions that checkpoints are chosen by."""
+        return self.root / "checkpoints" / valid.sha256[:16]
 
     def run_folder(self, run_id: str) -> Path:
         """Return the folder of one run's report."""

@@ -113,8 +113,9 @@ class FakeFinetuning(JobMachine):
         handler.send_response(status)
         handler.send_header("content-type", "application/json")
         handler.send_header("content-length", str(len(content)))
-        # Seconds until the next question, for clients that wait long by themselves.
-        handler.send_header("retry-after", "0.05")
+        if status < 400:
+            # Seconds until the next question, for clients that would wait long between two; on an error it says: retry.
+            handler.send_header("retry-after", "0.05")
         handler.end_headers()
         handler.wfile.write(content)
 

@@ -18,8 +18,8 @@ ADDRESS = {
 }
 
 
-def a_profile(base_url: str, folder: Path) -> Profile:
-    """Return a small profile on this provider, its MLflow store in the folder."""
+def a_profile(base_url: str, folder: Path, *more: str) -> Profile:
+    """Return a small profile on this provider, its MLflow store in the folder, with more overrides."""
     profile = load_profile(
         "local",
         (
@@ -33,6 +33,7 @@ def a_profile(base_url: str, folder: Path) -> Profile:
             "synthesis.heldout_conversations=4",
             "synthesis.max_requests=1",
             "evaluation.bootstrap_samples=200",
+            *more,
         ),
     )
     client = mlflow_client(profile.tracking)

@@ -2,7 +2,7 @@
 
 import typer
 
-from flows.cli import data, doctor, evaluate, run, services, shop
+from flows.cli import data, doctor, evaluate, run, services, shop, upkeep
 from flows.cli.common import ZavaGroup
 
 HELP = """Make a small model call tools as reliably as a large one, prove it, and keep it that way.
@@ -29,6 +29,9 @@ for command in (
     evaluate.compare,
     shop.replay,
     shop.chat,
+    upkeep.reconcile,
+    upkeep.cleanup,
+    upkeep.webhook,
     doctor.doctor,
 ):
     app.command()(command)

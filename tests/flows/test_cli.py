@@ -21,7 +21,10 @@ from tests import runs
 from tests.fake_finetuning import FakeFinetuning
 from tests.loop import model_of
 
-COMMANDS = ["up", "down", "status", "run", "synthesize", "validate", "evaluate", "compare", "replay", "chat", "doctor"]
+COMMANDS = [
+    *("up", "down", "status", "run", "synthesize", "validate", "evaluate", "compare", "replay", "chat"),
+    *("reconcile", "cleanup", "webhook", "doctor"),
+]
 
 
 def zava(*arguments: str, given: str | None = None) -> tuple[int, str, str]:

@@ -6,15 +6,17 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from prefect import State
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.settings import PREFECT_API_URL
 
 from flows.cancelling import cancel_jobs
+from flows.reconcile import reconcile
 from flows.retrain import retrain
 from tasks.artifacts import workspace
 from tasks.cancellation import cancellation_of
@@ -25,6 +27,7 @@ from tests.fake_finetuning import FakeFinetuning
 RUN = """
 import sys
 from pathlib import Path
+from flows.reconcile import reconcile
 from flows.retrain import retrain
 from tests.loop import a_profile
 retrain(a_profile(sys.argv[1], Path(sys.argv[2])))
@@ -39,28 +42,60 @@ def until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> No
         time.sleep(0.05)
 
 
+# When a run is killed: the request that gets no answer, how many such requests are answered before it, and whether the
+# provider carried it out. The base is evaluated before anything is uploaded.
+MOMENTS = {
+    "evaluating": ("POST /chat/completions", 3, True),
+    "uploading": ("POST /files", 1, True),
+    "before the creation": ("POST /fine_tuning/jobs", 0, False),
+    "after the creation": ("POST /fine_tuning/jobs", 0, True),
+    "training": ("GET /fine_tuning/jobs/ftjob-1/events", 2, True),
+}
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
-@pytest.mark.parametrize("moment", ["uploading", "training"])
-def test_a_run_killed_with_9_is_continued_by_the_next(
-    profile: Profile, provider: FakeFinetuning, tmp_path: Path, moment: str
+def test_a_run_killed_with_9_at_any_moment_is_continued_and_reconciled(
+    profile: Profile, provider: FakeFinetuning, tmp_path: Path
 ) -> None:
     states, provider.states = provider.states, ["running"]
-    provider.file_states = ["uploaded"] if moment == "uploading" else ["processed"]
-    env = {**os.environ, "PREFECT_API_URL": PREFECT_API_URL.value() or "", "PYTHONPATH": str(Path.cwd())}
-    command = [sys.executable, "-c", RUN, provider.base_url, str(tmp_path)]
-    with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, env=env, stdout=log, stderr=log) as process:
-        place = "GET /files/file-1" if moment == "uploading" else "GET /fine_tuning/jobs/ftjob-1/events"
-        until(lambda: provider.count(place) > 2, process)
-        process.kill()
-    provider.states, provider.file_states = states, ["processed"]
+    for request, after, acted in MOMENTS.values():
+        run_and_kill(provider, tmp_path, request, after=after, acted=acted)
+    provider.states = states
+    found = [item for item in reconcile(profile) if item.kind == "run"]
+    assert [item.outcome for item in found] == ["finished"] * len(MOMENTS)
+    with get_client(sync_client=True) as client:
+        ended = [client.read_flow_run(UUID(item.id)).state for item in found]
+        left = client.read_flow_runs(flow_run_filter=running())
+    assert [state.type for state in ended if state] == [StateType.CRASHED] * len(MOMENTS)
+    assert left == []
+    mlflow = mlflow_client(profile.tracking)
     summary = retrain(profile)
     assert len(provider.jobs) == 1
-    assert provider.count("POST /fine_tuning/jobs") == 1
+    assert provider.count("POST /fine_tuning/jobs") == 2  # the one before the creation was never carried out
     assert len(provider.files) == 2
     assert summary.job.job_id in provider.jobs
-    steps = mlflow_client(profile.tracking).get_metric_history(summary.tracked.run_id, "train_loss")
+    steps = mlflow.get_metric_history(summary.tracked.run_id, "train_loss")
     assert [entry.step for entry in steps] == list(range(1, 13))
+    runs = mlflow.search_runs([summary.tracked.experiment_id], "tags.`zava.ended_by` = 'reconcile'")
+    assert [run.info.status for run in runs] == ["KILLED"] * len(MOMENTS)
+
+
+def run_and_kill(provider: FakeFinetuning, folder: Path, request: str, *, after: int, acted: bool) -> None:
+    """Start a run in a process of its own and kill it while it waits for the answer to a request."""
+    env = {**os.environ, "PREFECT_API_URL": PREFECT_API_URL.value() or "", "PYTHONPATH": str(Path.cwd())}
+    command = [sys.executable, "-c", RUN, provider.base_url, str(folder)]
+    before = provider.count(request)
+    provider.hold(request, after=after, acted=acted)
+    with (folder / "log").open("ab") as log, subprocess.Popen(command, env=env, stdout=log, stderr=log) as process:
+        until(lambda: provider.count(request) > before + after, process)
+        process.kill()
+    provider.let_go()
+
+
+def running() -> FlowRunFilter:
+    """Return the filter for the runs that Prefect takes for alive."""
+    return FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])))
 
 
 @pytest.mark.slow

@@ -13,7 +13,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from tasks import mlflow_store, track_steps, train, upload, wait
 from tasks.core.config import ProviderConfig, TrackingConfig, TrainingConfig
@@ -62,9 +69,8 @@ class Billing(JobMachine):
         self.paid_twice: list[str] = []
 
     def _create_job(self, wanted: Json) -> Json:
-        key = wanted["metadata"]["zava_job_key"]
-        same = [job for job in self.jobs.values() if job["metadata"]["zava_job_key"] == key]
-        self.paid_twice += [job["id"] for job in same if job["status"] not in {"failed", "cancelled"}]
+        # All workers ask for the same job.
+        self.paid_twice += [job["id"] for job in self.jobs.values() if job["status"] not in {"failed", "cancelled"}]
         return super()._create_job(wanted)
 
 
@@ -94,6 +100,11 @@ class Workers(RuleBasedStateMachine):
         self.run = TrackedRun(experiment_id=experiment, run_id=run_id, address="")
         self.clock = 0.0
         self.fate("running", 0)
+
+    @initialize(keeps=st.booleans())
+    def choose_a_provider(self, keeps: bool) -> None:
+        """Let the provider keep the metadata of jobs, and our key with it, or drop it."""
+        self.machine.keeps_metadata = keeps
 
     def teardown(self) -> None:
         with self.folder:

@@ -41,7 +41,7 @@ def test_a_date_counts_within_so_many_days_for_its_models(kind: str, model: str,
 
 def test_a_date_that_has_passed_counts_and_the_earliest_comes_first() -> None:
     passed = ENDS.model_copy(update={"date": date(2026, 1, 1), "what": "training"})
-    assert sunsets_within([ENDS, passed], "openai", "gpt-4.1", TODAY, 60) == [passed, ENDS]
+    assert sunsets_within([ENDS, passed], "openai", "gpt-4.1-mini", TODAY, 60) == [passed, ENDS]
 
 
 def test_the_dates_that_are_shipped_can_be_read_and_have_sources() -> None:
