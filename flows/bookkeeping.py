@@ -11,6 +11,7 @@ from tasks.artifacts import Dataset
 from tasks.core.config import Profile
 from tasks.core.evaluation import Comparison
 from tasks.core.run import Cost, RunSummary, Stage, Story, TrackedRun
+from tasks.core.standings import Standings
 from tasks.core.training import TrainingJob, TrainingMetric
 from tasks.progress import Event, listening
 from tasks.recording import this_run, training_curve
@@ -56,6 +57,7 @@ class Bookkeeping:
         dataset: Dataset,
         job: TrainingJob,
         comparison: Comparison,
+        standings: Standings,
         stories: tuple[Story, ...],
         tracked: TrackedRun,
     ) -> RunSummary:
@@ -72,6 +74,8 @@ class Bookkeeping:
             job=job,
             curve=self._curve(tracked),
             comparison=comparison,
+            standings=standings,
+            evaluation=self._profile.evaluation,
             stories=stories,
             stages=tuple(self._stages.values()),
             cost=self._cost(job),

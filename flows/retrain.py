@@ -8,7 +8,7 @@ from prefect.runtime import flow_run
 from flows.bookkeeping import Bookkeeping
 from flows.build_dataset import build_dataset
 from flows.cancelling import cancel_jobs
-from flows.evaluate_model import evaluate_model
+from flows.evaluate_model import evaluate_arms, evaluate_model
 from flows.train_model import train_model
 from tasks import recording, stages
 from tasks.core.config import Profile
@@ -39,7 +39,10 @@ def retrain(profile: Profile) -> RunSummary:
         recording.card_recorded(profile, tracked, dataset, job, model_id)
         tuned = evaluate_model(profile, model_id, "tuned", dataset, tracked)
 
+        others = evaluate_arms(profile, base_id, model_id, dataset, tracked) if profile.evaluation.arms else []
         compared = stages.comparison(profile, base.report, tuned.report, dataset.decisions)
+        ranked = stages.ranking(profile, base.report, tuned.report, others, dataset.decisions)
         log.info(verdict(compared).sentence)
-        summary = books.summary(dataset, job, compared, (base.story, tuned.story), tracked)
+        summary = books.summary(dataset, job, compared, ranked, (base.story, tuned.story), tracked)
+        summary = summary.model_copy(update={"families": (base.family, tuned.family)})
         return recording.outcome_recorded(profile, summary)

@@ -1,6 +1,7 @@
 """Where a workspace keeps what the stages make, by the digest of what it was made from."""
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,17 @@ from tasks.ledger import Ledger
 from tasks.webhook import Bells
 
 # The code that decides what a dataset holds: another gate is another dataset.
-_PREPARING = ("prepare.py", "core/gates.py", "core/provenance.py", "core/dataset.py", "core/tool_schema.py")
+_PREPARING = (
+    *("prepare.py", "gatekeeper.py", "execution.py", "core/gates.py", "core/policy.py", "core/provenance.py"),
+    *(
+        "core/derivation.py",
+        "core/duplicates.py",
+        "core/leakage.py",
+        "core/dataset.py",
+        "core/tokens.py",
+        "core/tool_schema.py",
+    ),
+)
 
 
 class Dataset(Record):
@@ -61,7 +72,7 @@ class Workspace(NamedTuple):
     def dataset_folder(self, profile: Profile, shards: list[Path]) -> Path:
         """Return the folder of the dataset that these shards and gates make."""
         names = [shard.name for shard in shards]
-        made_from = [names, profile.validation.model_dump(mode="json"), _code_sha256()]
+        made_from = [names, profile.validation.model_dump(mode="json"), code_sha256(_PREPARING)]
         return self.root / "datasets" / sha256_of(made_from)[:16]
 
     def evaluation_folder(self, decisions: DecisionSet, model_id: str, model_version: str) -> Path:
@@ -124,8 +135,9 @@ def _sha256(path: Path) -> str | None:
         return None
 
 
-def _code_sha256() -> str:
+def code_sha256(names: Iterable[str]) -> str:
+    """Return the digest of files of this package: what they make is another thing when they change."""
     digest = hashlib.sha256()
-    for name in _PREPARING:
+    for name in names:
         digest.update((Path(tasks.__path__[0]) / name).read_bytes())
     return digest.hexdigest()

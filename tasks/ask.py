@@ -5,9 +5,10 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import openai
 from openai import AsyncOpenAI
@@ -25,6 +26,8 @@ Request = dict[str, Any]
 
 # Nothing that is asked later could fare better: no such model, no right to it, no money left.
 _HOPELESS_STATUS = frozenset({401, 402, 403, 404})
+_BUSY = 429
+_PASSING_STATUS = frozenset({408, 409})
 _ERROR_BY_CODE: dict[str, ErrorKind] = {"content_filter": "filtered", "context_length_exceeded": "context"}
 
 
@@ -44,8 +47,25 @@ def request_for(
     return request
 
 
+class Attempt(NamedTuple):
+    """An answer; and, where there is none, whether the same request may have one later, and after what pause."""
+
+    answer: Answer
+    may_pass: bool = False
+    retry_after_s: float = 0.0
+
+
 async def ask(client: AsyncOpenAI, request: Request, timeout_s: float) -> Answer:
     """Send one request, with the client's own retries, and return the answer or the reason why there is none.
+
+    Raises:
+        ProviderError: The provider will not answer this model at all: unknown model, wrong key, no quota.
+    """
+    return (await attempt(client, request, timeout_s)).answer
+
+
+async def attempt(client: AsyncOpenAI, request: Request, timeout_s: float) -> Attempt:
+    """Do as `ask` does, and say whether it may be worth while to ask again.
 
     Raises:
         ProviderError: The provider will not answer this model at all: unknown model, wrong key, no quota.
@@ -57,18 +77,39 @@ async def ask(client: AsyncOpenAI, request: Request, timeout_s: float) -> Answer
             # with the shop's tools, and sends the same bytes.
             completion = await client.post("/chat/completions", body=request, cast_to=ChatCompletion)
     except (TimeoutError, openai.APITimeoutError):
-        return _failed("timeout", f"no answer within {timeout_s:g} s", started)
+        return Attempt(_failed("timeout", f"no answer within {timeout_s:g} s", started))
     except openai.APIConnectionError as error:
-        return _failed("unreachable", f"{error} ({error.__cause__!r})", started)
+        return Attempt(_failed("unreachable", f"{error} ({error.__cause__!r})", started), may_pass=True)
     except openai.APIStatusError as error:
-        if error.status_code in _HOPELESS_STATUS or error.code in NO_QUOTA:
-            raise ProviderError(
-                f"The provider at {client.base_url} refuses model {request['model']!r}: {error.message}"
-            ) from error
-        return _failed(_ERROR_BY_CODE.get(error.code or "", "provider"), error.message, started)
+        return _refused(client, request, error, started)
     except (openai.APIError, ValueError) as error:  # ValueError: the client lets a body that is not JSON through
-        return _failed("provider", f"broken answer: {error}", started)
-    return _read(completion, time.monotonic() - started)
+        return Attempt(_failed("provider", f"broken answer: {error}", started))
+    return Attempt(_read(completion, time.monotonic() - started))
+
+
+def _refused(client: AsyncOpenAI, request: Request, error: openai.APIStatusError, started: float) -> Attempt:
+    status = error.status_code
+    if status in _HOPELESS_STATUS or error.code in NO_QUOTA:
+        raise ProviderError(
+            f"The provider at {client.base_url} refuses model {request['model']!r}: {error.message}"
+        ) from error
+    kind: ErrorKind = "busy" if status == _BUSY else _ERROR_BY_CODE.get(error.code or "", "provider")
+    may_pass = status == _BUSY or status in _PASSING_STATUS or status >= 500
+    return Attempt(_failed(kind, error.message, started), may_pass, _retry_after(error.response.headers))
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    """Return the pause that a provider asks for, in seconds; 0.0 where it names none."""
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        written = headers.get(name, "")
+        try:
+            return max(0.0, float(written) * unit)
+        except ValueError:
+            continue
+    try:
+        return max(0.0, parsedate_to_datetime(headers.get("retry-after", "")).timestamp() - time.time())
+    except ValueError:
+        return 0.0
 
 
 def _failed(kind: ErrorKind, message: str, started: float) -> Answer:

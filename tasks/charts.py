@@ -10,6 +10,8 @@ WIDTH, HEIGHT = 640, 260
 LEFT, RIGHT, TOP, BOTTOM = 56, 12, 14, 40
 # More points than the chart has pixels only make the file larger.
 MOST_POINTS = 600
+# Ticks closer together than this could not be told apart by their labels.
+SMALLEST_SPAN = 1e-8
 
 
 class Line(NamedTuple):
@@ -64,7 +66,7 @@ def _thinned(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, flo
 
 def _ticks(low: float, high: float) -> list[float]:
     """Return about five round numbers that enclose a range."""
-    span = (high - low) or abs(high) or 1.0
+    span = max((high - low) or abs(high) or 1.0, SMALLEST_SPAN)
     step = 10 ** math.floor(math.log10(span / 4))
     step *= next(factor for factor in (1, 2, 5, 10) if span / (step * factor) <= 5)
     first, last = math.floor(low / step), math.ceil(high / step)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from openai import AsyncOpenAI
 
@@ -10,8 +10,14 @@ from tasks.ask import ask, request_for
 from tasks.core.config import EvaluationConfig
 from tasks.core.conversation import Message, ToolCall
 from tasks.core.errors import ProviderUnavailableError
+from tasks.core.evaluation import ErrorKind
 from tasks.core.grader import read_arguments
 from tasks.core.record import Record
+from tasks.core.score import invented_values
+
+# What happens to a call with an argument value that comes from nowhere: it is run, run and told to whoever watches,
+# or not run and told to the model.
+Guard = Literal["off", "warn", "block"]
 
 
 class Shop(Protocol):
@@ -31,14 +37,17 @@ class Limits(Record):
 
 
 LIMITS = Limits()
+# In what the model is told of a tool that hangs; who looks for the fault of an episode finds it by this.
+NO_RESULT = "no result"
 
 
 class Called(Record):
-    """The model called a tool, and this is what it was told."""
+    """The model called a tool, and this is what it was told; `invented` is what the guard found made up."""
 
     call: ToolCall
     result: str
     is_error: bool
+    invented: tuple[str, ...] = ()
 
 
 class Spoke(Record):
@@ -48,9 +57,10 @@ class Spoke(Record):
 
 
 class Stopped(Record):
-    """The model did not get to an answer."""
+    """The model did not get to an answer; `error` says so where its provider gave none."""
 
     reason: str
+    error: ErrorKind | None = None
 
 
 Step = Called | Spoke | Stopped
@@ -64,6 +74,7 @@ async def run_turns(
     tools: Sequence[Mapping[str, Any]],
     config: EvaluationConfig,
     limits: Limits = LIMITS,
+    guard: Guard = "off",
 ) -> AsyncIterator[Step]:
     """Let the model work until it answers in text, and yield each step as it happens.
 
@@ -82,7 +93,7 @@ async def run_turns(
         if answer.error == "unreachable":
             raise ProviderUnavailableError(f"Nothing answers at {client.base_url}: {answer.error_message}.")
         if answer.error is not None:
-            yield Stopped(reason=f"no answer ({answer.error}): {answer.error_message}")
+            yield Stopped(reason=f"no answer ({answer.error}): {answer.error_message}", error=answer.error)
             return
         calls = _with_ids(answer.tool_calls, messages)
         messages.append(Message(role="assistant", content=answer.content, tool_calls=calls))
@@ -90,7 +101,10 @@ async def run_turns(
             yield Spoke(text=answer.content or "")
             return
         for call in calls:
-            step = await _run(shop, call, limits, within_budget=budget > 0)
+            invented = [] if guard == "off" else invented_values(call, wire, tools)
+            step = _blocked(call, invented) if invented and guard == "block" else None
+            step = step or await _run(shop, call, limits, within_budget=budget > 0)
+            step = step.model_copy(update={"invented": tuple(invented)})
             budget -= 1
             messages.append(Message(role="tool", content=step.result, tool_call_id=call.id))
             yield step
@@ -99,6 +113,15 @@ async def run_turns(
                 reason=f"more than {limits.calls_per_turn} calls in a turn or {limits.calls_per_episode} in all"
             )
             return
+
+
+def _blocked(call: ToolCall, invented: Sequence[str]) -> Called:
+    """Return a call that is not run, since values of it come from nowhere, with what the model is told."""
+    result = (
+        f"{call.name} was not run: nobody gave {', '.join(invented)}. Use exactly what the customer or a tool said, "
+        "look it up, or ask the customer."
+    )
+    return Called(call=call, result=result, is_error=True)
 
 
 async def _run(shop: Shop, call: ToolCall, limits: Limits, *, within_budget: bool) -> Called:
@@ -114,7 +137,7 @@ async def _run(shop: Shop, call: ToolCall, limits: Limits, *, within_budget: boo
         async with asyncio.timeout(limits.tool_timeout_s):
             result, is_error = await shop.call(call.name, arguments)
     except TimeoutError:
-        result, is_error = f"{call.name}: no result within {limits.tool_timeout_s:g} s. Try again later.", True
+        result, is_error = f"{call.name}: {NO_RESULT} within {limits.tool_timeout_s:g} s. Try again later.", True
     return Called(call=call, result=result, is_error=is_error)
 
 

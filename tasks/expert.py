@@ -9,7 +9,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tasks.core.conversation import Conversation, Message, ToolCall
+from tasks.core.conversation import Conversation, Goal, Message, ToolCall
 from tasks.core.customer import Question, Said, ScriptedCustomer
 from tasks.core.drawing import outcome_of
 from tasks.core.errand import NEEDED_STATUS, SAFE_REASONS
@@ -48,6 +48,7 @@ async def play(scenario: Scenario, shop: LocalShop, phrases: PhraseBook, system_
         messages=tuple(expert.messages),
         outcome=outcome_of(outcomes),
         final_state=store.digest(),
+        goal=Goal(writes=scenario.gold_writes, outcome=scenario.gold_outcome),
     )
 
 

@@ -4,14 +4,16 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from tasks import deploy, evaluate, model_card, prepare, replay, simulate
+from tasks import card, deploy, evaluate, model_card, prepare, prompts, replay, simulate
 from tasks.artifacts import Dataset, read_dataset, workspace, write_dataset
 from tasks.clients import async_openai_client
-from tasks.core.config import Profile
+from tasks.core.config import ArmConfig, Profile
 from tasks.core.evaluation import DecisionSet, EvalReport
 from tasks.core.run import Story
+from tasks.core.standings import ArmOutcome
 from tasks.episode import Step
 from tasks.progress import stage
+from tasks.prompts import Prompt
 from tasks.world import open_shop
 from zava_mcp import policy
 
@@ -54,6 +56,7 @@ def dataset(profile: Profile, shards: list[Path]) -> Dataset:
 def _prepared(profile: Profile, shards: list[Path], folder: Path, step: simulate.Progress) -> Dataset:
     split = prepare.prepare_dataset(shards, open_shop(profile.world), profile.validation, folder, step)
     made = Dataset(split=split, decisions=prepare.write_eval_items(split.heldout, folder))
+    card.write_card(made, profile, folder)
     write_dataset(folder, made)
     return made
 
@@ -66,10 +69,59 @@ def report(profile: Profile, arm: str, model_id: str, decisions: DecisionSet) ->
         ProviderError: There is no such model.
         EvaluationError: Not one decision was answered, or the model was trained under another contract.
     """
+    return _measured(profile, arm, model_id, decisions, prompts.as_recorded)
+
+
+def partial_report(profile: Profile, arm: str, model_id: str, decisions: DecisionSet) -> EvalReport | None:
+    """Return what an evaluation that was stopped has so far, or None.
+
+    Raises:
+        DataError: Its report is broken.
+    """
+    return evaluate.read_partial(_folder(profile, model_id, decisions), arm)
+
+
+def other_arm(profile: Profile, arm: ArmConfig, base_id: str, tuned_id: str, data: Dataset) -> ArmOutcome:
+    """Measure an arm beside base and tuned; one whose prompt does not reach its model is left out, with the reason.
+
+    Raises:
+        ConfigError: The key of the arm's provider is missing.
+        ProviderUnavailableError: The provider does not answer.
+        ProviderError: There is no such model.
+        EvaluationError: Not one decision was answered.
+    """
+    own = profile.model_copy(update={"provider": arm.provider or profile.provider})
+    model_id = {"base": base_id, "tuned": tuned_id}.get(arm.model, arm.model)
+    prompt = prompts.prompt_of(arm, profile.evaluation, data.split.train)
+    if prompt is not prompts.as_recorded and not _reads(own, model_id, data.decisions, prompt):
+        reason = "does not apply: the model does not read the system prompt (it counts as many tokens without it)"
+        with stage(f"evaluation of {arm.name}") as progress:
+            progress.result(reason)
+        return ArmOutcome(arm=arm.name, model_id=model_id, skipped=reason)
+    made = _measured(own, arm.name, model_id, data.decisions, prompt)
+    return ArmOutcome(arm=arm.name, model_id=model_id, report=made)
+
+
+def _reads(profile: Profile, model_id: str, decisions: DecisionSet, prompt: Prompt) -> bool:
+    folder = _folder(profile, model_id, decisions)
+
+    async def ask() -> bool:
+        async with async_openai_client(profile.provider) as client:
+            return await evaluate.reads_prompt(client, model_id, decisions, profile.evaluation, folder, prompt)
+
+    return asyncio.run(ask())
+
+
+def _folder(profile: Profile, model_id: str, decisions: DecisionSet) -> Path:
+    version = deploy.version_of(profile.provider, model_id)
+    return workspace(profile).evaluation_folder(decisions, model_id, version)
+
+
+def _measured(profile: Profile, arm: str, model_id: str, decisions: DecisionSet, prompt: Prompt) -> EvalReport:
     with stage(f"evaluation of {arm}") as progress:
         model_card.check_contract(profile, model_id, decisions)
-        version = deploy.version_of(profile.provider, model_id)
-        folder = workspace(profile).evaluation_folder(decisions, model_id, version)
+        folder = _folder(profile, model_id, decisions)
+        shop = open_shop(profile.world)
         done_before: list[int] = []
 
         def step(done: int, total: int) -> None:
@@ -78,7 +130,9 @@ def report(profile: Profile, arm: str, model_id: str, decisions: DecisionSet) ->
 
         async def ask() -> EvalReport:
             async with async_openai_client(profile.provider) as client:
-                return await evaluate.evaluate_model(client, model_id, arm, decisions, profile.evaluation, folder, step)
+                return await evaluate.evaluate_model(
+                    client, model_id, arm, decisions, profile.evaluation, folder, step, shop, prompt
+                )
 
         made = asyncio.run(ask())
         note = f"{decisions.items:,} decisions, {made.errored} without an answer"

@@ -4,38 +4,37 @@ import asyncio
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, get_args
 
 from tasks.core.config import ValidationConfig
 from tasks.core.conversation import Conversation, GateVerdict
+from tasks.core.coverage import cells_of
 from tasks.core.dataset import (
     DatasetFile,
     DatasetSplit,
     Funnel,
-    LeakCheck,
     RowMeta,
     Split,
-    content_key,
     line_of,
     row_of,
 )
 from tasks.core.errors import DataError
 from tasks.core.evaluation import DecisionSet, EvalItem, ItemMeta
-from tasks.core.gates import ROW_GATES, ToolShelf, kind_of
+from tasks.core.gates import kind_of
+from tasks.core.leakage import LeakCheck, OverlapMeter
 from tasks.core.phrases import is_held_out
 from tasks.core.provenance import is_propagated
 from tasks.core.record import sha256_of
 from tasks.files import parse_json_lines, read_bytes, written_atomically
+from tasks.gatekeeper import Gatekeeper
 from tasks.simulate import Progress, read_conversations
 from tasks.world import served_tools
 from zava_mcp import policy
 from zava_mcp.local import LocalShop
 from zava_mcp.store import RetailStore
-
-DUPLICATE = "duplicate"
 
 Tools = Sequence[Mapping[str, Any]]
 
@@ -56,14 +55,26 @@ def prepare_dataset(
             then no file is written.
     """
     tools = served_tools(store)
-    tally = _Tally(config.gates)
+    tally, overlap, coverage = _Tally(config.gates), OverlapMeter(), Counter[str]()
+
+    def keep(conversation: Conversation, row: Mapping[str, Any]) -> None:
+        overlap.add(conversation.split, row["messages"])
+        if conversation.split == "train":
+            coverage.update(map(str, cells_of(conversation)))
+
     with ExitStack() as stack:
         writers = {split: _RowWriter(stack, folder, split, tools) for split in get_args(Split)}
-        asyncio.run(_sift(shards, store, tally, writers, progress))
+        asyncio.run(_sift(shards, store, config, tally, writers, keep, progress))
         funnel = tally.funnel()
-        _check(funnel, config, writers)
-    files = {split: writer.file() for split, writer in writers.items()}
-    return DatasetSplit(**files, funnel=funnel, policy_sha256=sha256_of(policy.text()), tools_sha256=sha256_of(tools))
+        _check(funnel, config, writers, overlap.share)
+    return DatasetSplit(
+        **{split: writer.file() for split, writer in writers.items()},
+        funnel=funnel,
+        overlap=overlap.share,
+        coverage=dict(coverage),
+        policy_sha256=sha256_of(policy.text()),
+        tools_sha256=sha256_of(tools),
+    )
 
 
 def write_eval_items(heldout: DatasetFile, folder: Path) -> DecisionSet:
@@ -107,22 +118,6 @@ def read_rows(file: DatasetFile) -> Iterator[tuple[dict[str, Any], RowMeta]]:
         if hashlib.sha256(line).hexdigest() != meta.row_sha256:
             raise DataError(f"{path}, line {number} is not the row that {meta_path} describes; prepare it again.")
         yield json.loads(line), meta
-
-
-async def execution_verdict(conversation: Conversation, shop: LocalShop) -> GateVerdict:
-    """Say whether every call gives the same result on a fresh sandbox, and the shop ends in the same state."""
-    store = shop.reset()
-    results = {m.tool_call_id: m.content for m in conversation.messages if m.role == "tool"}
-    for turn, message in enumerate(conversation.messages):
-        for call in message.tool_calls:
-            text, _ = await shop.call(call.name, call.parsed() or {})
-            if text != results.get(call.id):
-                reason = f"another result: {call.name}{call.arguments} now gives {text[:200]!r}"
-                return GateVerdict(gate="execution", passed=False, reason=reason, turn=turn)
-    if store.digest() != conversation.final_state:
-        reason = f"another final state: {store.digest()[:12]}, not {conversation.final_state[:12]}"
-        return GateVerdict(gate="execution", passed=False, reason=reason)
-    return GateVerdict(gate="execution", passed=True)
 
 
 class _RowWriter:
@@ -169,59 +164,58 @@ class _RowWriter:
 
 
 class _Tally:
-    """Counts what each gate stops and why."""
+    """Counts what each gate stops and why, with one example of each reason."""
 
     def __init__(self, gates: Sequence[str]) -> None:
-        self.gates = tuple(gates)
         self.played = 0
-        self._stopped = dict.fromkeys((*gates, DUPLICATE), 0)
+        self._stopped = dict.fromkeys(gates, 0)
         self._reasons: Counter[str] = Counter()
+        self._examples: dict[str, str] = {}
 
-    def stop(self, gate: str, reason: str) -> None:
-        self._stopped[gate] += 1
+    def stop(self, conversation: Conversation, verdict: GateVerdict) -> None:
+        reason = kind_of(verdict)
+        self._stopped[verdict.gate] += 1
         self._reasons[reason] += 1
+        turn = "" if verdict.turn is None else f", message {verdict.turn}"
+        self._examples.setdefault(reason, f"{conversation.id}{turn}: {verdict.reason}")
 
     def funnel(self) -> Funnel:
         kept = self.played - sum(self._stopped.values())
-        return Funnel(played=self.played, stopped=self._stopped, reasons=dict(self._reasons.most_common()), kept=kept)
+        reasons = dict(self._reasons.most_common())
+        return Funnel(
+            played=self.played, stopped=self._stopped, reasons=reasons, kept=kept, examples=dict(self._examples)
+        )
 
 
 async def _sift(
-    shards: Sequence[Path], store: RetailStore, tally: _Tally, writers: Mapping[Split, _RowWriter], progress: Progress
+    shards: Sequence[Path],
+    store: RetailStore,
+    config: ValidationConfig,
+    tally: _Tally,
+    writers: Mapping[Split, _RowWriter],
+    keep: Callable[[Conversation, Mapping[str, Any]], None],
+    progress: Progress,
 ) -> None:
-    """Write the conversations that pass all gates and say something new."""
-    shelf, leaks, seen = ToolShelf(), LeakCheck(is_held_out), set[str]()
+    """Write the conversations that pass all gates."""
+    leaks = LeakCheck(is_held_out, config.private)
     async with LocalShop(store) as shop:
+        gates = Gatekeeper(config, shop)
         for done, shard in enumerate(shards, start=1):
             for conversation in read_conversations([shard]):
                 tally.played += 1
-                writer, key = writers[conversation.split], content_key(conversation)
+                writer = writers[conversation.split]
                 row = writer.row(conversation)
-                failed = await _first_failure(conversation, row, tally.gates, shelf, shop)
+                failed = await gates.first_failure(conversation, row)
                 if failed is not None:
-                    tally.stop(failed.gate, kind_of(failed))
-                elif key in seen:
-                    tally.stop(DUPLICATE, DUPLICATE)
-                elif leak := leaks.leak(writer.write(row, conversation)):
+                    tally.stop(conversation, failed)
+                elif leak := leaks.leak(writer.write(row, conversation), row["messages"]):
                     raise DataError(f"The splits leak: {leak}. No dataset was written.")
-                seen.add(key)
+                else:
+                    keep(conversation, row)
             progress(done, len(shards))
 
 
-async def _first_failure(
-    conversation: Conversation, row: Mapping[str, Any], gates: Sequence[str], shelf: ToolShelf, shop: LocalShop
-) -> GateVerdict | None:
-    for gate in gates:
-        if gate == "execution":
-            verdict = await execution_verdict(conversation, shop)
-        else:
-            verdict = ROW_GATES[gate](row, shelf)
-        if not verdict.passed:
-            return verdict
-    return None
-
-
-def _check(funnel: Funnel, config: ValidationConfig, writers: Mapping[Split, _RowWriter]) -> None:
+def _check(funnel: Funnel, config: ValidationConfig, writers: Mapping[Split, _RowWriter], overlap: float) -> None:
     if funnel.kept < config.min_yield * funnel.played:
         reasons = ", ".join(f"{reason} ({count})" for reason, count in funnel.reasons.items())
         raise DataError(
@@ -230,6 +224,11 @@ def _check(funnel: Funnel, config: ValidationConfig, writers: Mapping[Split, _Ro
         )
     if empty := [split for split, writer in writers.items() if not writer.rows]:
         raise DataError(f"No conversation is left for {', '.join(empty)}; play more. No dataset was written.")
+    if overlap > config.max_overlap:
+        raise DataError(
+            f"The splits leak: training holds {overlap:.1%} of the held-out customers' runs of eight words, more than "
+            f"the share {config.max_overlap} that validation.max_overlap allows. No dataset was written."
+        )
 
 
 def _decisions(row: Mapping[str, Any], meta: RowMeta) -> Iterator[tuple[EvalItem, ItemMeta]]:

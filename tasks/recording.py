@@ -5,17 +5,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.runtime import flow_run
 
-from tasks import liveness, model_card, report, track, track_steps, train
+from tasks import card, liveness, model_card, report, track, track_steps, train
 from tasks.artifacts import Dataset, workspace
 from tasks.clients import openai_client
 from tasks.core.config import Profile
+from tasks.core.coverage import table
 from tasks.core.evaluation import EvalReport
 from tasks.core.plan import Plan
 from tasks.core.run import PrefectRun, RunSummary, Story, TrackedRun, verdict
 from tasks.core.training import TrainingJob, TrainingMetric
+from tasks.evaluate import ANSWERS
 from tasks.progress import stage
 from tasks.stages import stage_task
 
@@ -69,9 +71,24 @@ def _git_commit() -> str:
 
 @stage_task("tracking", "record the dataset", timeout_seconds=900)
 def dataset_recorded(profile: Profile, tracked: TrackedRun, dataset: Dataset) -> None:
-    """Record dataset inputs, row counts, funnel and files."""
+    """Record dataset inputs, row counts, funnel, coverage, card and files; show funnel and card in Prefect."""
+    made = card.card_in(Path(dataset.split.train.path).parent)
     with stage("tracking"):
         track.dataset(profile.tracking, tracked, dataset.split, dataset.decisions)
+        coverage = table(dataset.split.coverage, profile.synthesis.coverage)
+        track.tables(profile.tracking, tracked, {"funnel": list(dataset.split.funnel.steps()), "coverage": coverage})
+        track.files(profile.tracking, tracked, made.files, "dataset")
+        create_table_artifact(
+            [step._asdict() for step in dataset.split.funnel.steps()],
+            key="dataset-funnel",
+            description="What came to each gate, what passed, why the rest did not, and an example.",
+        )
+        create_link_artifact(
+            f"{tracked.address}/artifacts/dataset/card.html",
+            link_text="Dataset card",
+            key="dataset-card",
+            description="What is in the dataset, what was left out, and how to make it again.",
+        )
 
 
 @stage_task("tracking", "record {job.job_id}", timeout_seconds=900)
@@ -105,18 +122,19 @@ def sunset_recorded(profile: Profile, tracked: TrackedRun, told: list[str]) -> N
 @stage_task("tracking", "record the contract of {model_id}", timeout_seconds=900)
 def card_recorded(profile: Profile, tracked: TrackedRun, dataset: Dataset, job: TrainingJob, model_id: str) -> None:
     """Record under which contract a model was trained, in the workspace and in MLflow."""
-    card = model_card.write_card(profile, dataset, job, model_id)
-    track.tags(profile.tracking, tracked, {"zava.contract_sha256": card.contract.fingerprint})
+    made = model_card.write_card(profile, dataset, job, model_id)
+    track.tags(profile.tracking, tracked, {"zava.contract_sha256": made.contract.fingerprint})
 
 
 @stage_task("tracking", "record the arm {measured.arm}", timeout_seconds=900)
-def arm_recorded(profile: Profile, tracked: TrackedRun, measured: EvalReport, story: Story) -> None:
+def arm_recorded(profile: Profile, tracked: TrackedRun, measured: EvalReport, story: Story | None = None) -> None:
     """Record an arm's metrics, scores, answers and transcript as a child run."""
     scores = Path(measured.scores_path)
-    files = [scores, scores.with_name(f"{measured.arm}.report.json"), scores.with_name(f"{measured.arm}.answers.jsonl")]
-    transcript = report.write_transcript(story, workspace(profile).run_folder(tracked.run_id))
+    files = [scores, scores.with_name(f"{measured.arm}.report.json"), scores.with_name(ANSWERS)]
+    if story is not None:
+        files.append(report.write_transcript(story, workspace(profile).run_folder(tracked.run_id)))
     with stage("tracking"):
-        track.arm(profile.tracking, tracked, measured, [*files, transcript])
+        track.arm(profile.tracking, tracked, measured, files)
 
 
 def training_curve(profile: Profile, tracked: TrackedRun) -> tuple[TrainingMetric, ...]:
@@ -136,6 +154,8 @@ def outcome_recorded(profile: Profile, summary: RunSummary) -> RunSummary:
         folder = workspace(profile).run_folder(tracked.run_id)
         written = report.write_report(summary, folder)
         track.comparison(tracking, tracked, summary.comparison)
+        if summary.standings:
+            track.standings(tracking, tracked, summary.standings)
         track.model(tracking, tracked, summary.job, summary.comparison.tuned)
         track.outcome(tracking, tracked, summary, verdict(summary.comparison).sentence)
         track.files(tracking, tracked, [written.html, written.markdown, written.summary], "report")

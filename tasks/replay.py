@@ -1,20 +1,17 @@
 """Replays the Noah Brown story with a model, on a private sandbox of the shop, and says whether it came out right."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from openai import AsyncOpenAI
 
+from tasks.conversing import Agent, Scripted, Watch, converse
 from tasks.core.config import EvaluationConfig
 from tasks.core.conversation import Message
 from tasks.core.drawing import noah_brown_story
 from tasks.core.errors import DataError
 from tasks.core.record import Record
 from tasks.core.scenario import Scenario
-from tasks.core.score import invented_values
 from tasks.core.story import PlayedCall, StoryCustomer, StoryVerdict, judge
-from tasks.episode import Called, Spoke, Step, run_turns
 from zava_mcp.entities import User
 from zava_mcp.local import LocalShop
 from zava_mcp.store import RetailStore
@@ -40,7 +37,7 @@ async def replay(
     shop_base: RetailStore,
     system_prompt: str,
     config: EvaluationConfig,
-    watch: Callable[[str | Step], None] = lambda step: None,
+    watch: Watch = lambda step: None,
 ) -> ReplayResult:
     """Play the story and judge it; `watch` sees the customer's words and each step of the model as they happen.
 
@@ -57,62 +54,20 @@ async def replay(
     async with LocalShop(shop_base) as shop:
         sandbox = shop.reset()
         customer = _customer(scenario, sandbox.user(scenario.customer_id))
-        calls, stopped = await _converse(client, model, messages, shop, customer, config, watch)
+        agent = Agent(client, model, await shop.tools(), config)
+        came = await converse(agent, shop, Scripted(customer), messages, MOST_CUSTOMER_TURNS, watch)
     return ReplayResult(
         model_id=model,
         scenario_id=scenario.id,
         verdict=judge(
-            calls,
+            came.calls,
             address_changed=_has_new_address(scenario, sandbox),
             nothing_else_changed=_with_new_address(scenario, sandbox) == _with_new_address(scenario, shop_base),
-            stopped=stopped,
+            stopped=came.stopped.reason if came.stopped else None,
         ),
-        calls=tuple(calls),
+        calls=came.calls,
         messages=tuple(messages),
         seconds=time.monotonic() - started,
-    )
-
-
-async def _converse(
-    client: AsyncOpenAI,
-    model: str,
-    messages: list[Message],
-    shop: LocalShop,
-    customer: StoryCustomer,
-    config: EvaluationConfig,
-    watch: Callable[[str | Step], None],
-) -> tuple[list[PlayedCall], str | None]:
-    """Let customer and model take turns, appending to `messages`; return the model's calls and why it was stopped."""
-    tools = await shop.tools()
-    played: list[PlayedCall] = []
-    words: str | None = customer.opening()
-    for turn in range(1, MOST_CUSTOMER_TURNS + 1):
-        if words is None:
-            break
-        watch(words)
-        messages.append(Message(role="user", content=words))
-        words = None
-        async for step in run_turns(client, model, messages, shop, tools, config):
-            watch(step)
-            if isinstance(step, Called):
-                played.append(_played(turn, step, messages, tools))
-            elif isinstance(step, Spoke):
-                words = customer.answer(step.text)
-            else:
-                return played, step.reason
-    return played, None
-
-
-def _played(turn: int, step: Called, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> PlayedCall:
-    """Return the call as the verdict needs it; its values may come from all that was said and told before it."""
-    position = next(place for place, message in enumerate(messages) if step.call in message.tool_calls)
-    before = [message.to_openai() for message in messages[:position]]
-    return PlayedCall(
-        turn=turn,
-        call=step.call,
-        result=step.result,
-        is_error=step.is_error,
-        invented=tuple(invented_values(step.call, before, tools)),
     )
 
 

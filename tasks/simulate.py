@@ -13,7 +13,8 @@ import tasks
 import zava_mcp
 from tasks.core.config import Profile, SynthesisConfig
 from tasks.core.conversation import Conversation
-from tasks.core.drawing import draw_scenarios
+from tasks.core.coverage import holes
+from tasks.core.drawing import draw_scenarios, draw_wanted
 from tasks.core.errors import DataError
 from tasks.core.phrases import PhraseBook, load_phrases
 from tasks.core.record import sha256_of
@@ -27,7 +28,8 @@ from zava_mcp.store import RetailStore
 
 PHRASES = Path("configs/scenarios/retail.yaml")
 # What a shard holds depends on neither: they say how many shards there are and where one ends.
-_SHAPE_ONLY = {"train_conversations", "valid_conversations", "heldout_conversations", "shard_size"}
+_SHAPE_ONLY = {"train_conversations", "valid_conversations", "heldout_conversations", "shard_size", "coverage"}
+MOST_BATCHES = 3  # that are steered to the holes in the coverage
 
 Progress = Callable[[int, int], None]
 
@@ -53,7 +55,27 @@ def simulate(profile: Profile, out_dir: Path, progress: Progress = lambda _done,
     phrases = load_phrases(PHRASES)
     shards = plan_shards(profile, store, phrases, out_dir)
     asyncio.run(_play_missing(shards, store, phrases, progress))
+    for batch in range(1, MOST_BATCHES + 1):
+        steered = _steered_shard(profile, store, phrases, shards, batch)
+        if steered is None:
+            break
+        asyncio.run(_play_missing([steered], store, phrases, progress))
+        shards.append(steered)
     return [shard.path for shard in shards]
+
+
+def _steered_shard(
+    profile: Profile, store: RetailStore, phrases: PhraseBook, shards: Sequence[Shard], batch: int
+) -> Shard | None:
+    """Return the shard that fills the holes which the training shards leave in the coverage; None without holes."""
+    config = profile.synthesis
+    played = [shard.path for shard in shards if shard.scenarios and shard.scenarios[0].split == "train"]
+    wanted = holes(read_conversations(played), config.coverage) if config.coverage else []
+    if not wanted:
+        return None
+    name = sha256_of([simulation_key(profile, store, phrases), [path.name for path in played], wanted])
+    scenarios = draw_wanted(shop_view(store), config, wanted, profile.seed, batch)
+    return Shard(shards[0].path.with_name(f"{name[:16]}-train-wanted-{batch}.jsonl"), scenarios)
 
 
 def plan_shards(profile: Profile, store: RetailStore, phrases: PhraseBook, out_dir: Path) -> list[Shard]:

@@ -16,17 +16,32 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run
 from prefect.tasks import Task, exponential_backoff
 
-from tasks import checkpoints, deploy, evaluate, measure, plan, reconcile, sunset, track_steps, train, upload, wait
+from tasks import (
+    checkpoints,
+    deploy,
+    evaluate,
+    measure,
+    measure_family,
+    plan,
+    reconcile,
+    sunset,
+    track_steps,
+    train,
+    upload,
+    wait,
+)
 from tasks.artifacts import Dataset, workspace
 from tasks.cancellation import cancellation_of
 from tasks.clients import openai_client
-from tasks.core.config import Profile
+from tasks.core.config import ArmConfig, Profile
 from tasks.core.dataset import UploadedFile
 from tasks.core.errors import ProviderUnavailableError, ServiceError
 from tasks.core.evaluation import Comparison, DecisionSet, EvalReport
+from tasks.core.family import FamilyReport
 from tasks.core.finding import Finding
 from tasks.core.plan import Plan
 from tasks.core.run import Story, TrackedRun
+from tasks.core.standings import ArmOutcome, Standings
 from tasks.core.training import TrainingJob, finished_model_id
 from tasks.progress import stage
 
@@ -171,6 +186,22 @@ def evaluation(profile: Profile, arm: str, model_id: str, decisions: DecisionSet
     return measure.report(profile, arm, model_id, decisions)
 
 
+@stage_task("evaluation", "ask {arm.name} every decision")
+def other_arm(profile: Profile, arm: ArmConfig, base_id: str, tuned_id: str, dataset: Dataset) -> ArmOutcome:
+    """Measure an arm beside base and tuned, where it applies."""
+    return measure.other_arm(profile, arm, base_id, tuned_id, dataset)
+
+
+@stage_task("comparison", "rank all arms")
+def ranking(
+    profile: Profile, base: EvalReport, tuned: EvalReport, others: list[ArmOutcome], decisions: DecisionSet
+) -> Standings:
+    """Put all arms side by side, with their differences corrected for being several."""
+    measured = [base, tuned, *(other.report for other in others if other.report)]
+    skipped = [other for other in others if not other.report]
+    return evaluate.rank(measured, skipped, decisions, profile.evaluation)
+
+
 @stage_task("comparison", "compare {tuned.model_id} with {base.model_id}")
 def comparison(profile: Profile, base: EvalReport, tuned: EvalReport, decisions: DecisionSet) -> Comparison:
     """Compare two models decision by decision."""
@@ -184,6 +215,12 @@ def comparison(profile: Profile, base: EvalReport, tuned: EvalReport, decisions:
 def replaying(profile: Profile, arm: str, model_id: str) -> Story:
     """Play the Noah Brown story with a model on a private sandbox of the shop, and judge it."""
     return measure.story(profile, arm, model_id)
+
+
+@stage_task("replay family", "play the replay pack with {model_id}")
+def replaying_family(profile: Profile, arm: str, model_id: str) -> FamilyReport:
+    """Play the stories of the replay pack with a model."""
+    return measure_family.family(profile, arm, model_id)
 
 
 @stage_task("reconciling", "end the runs that were killed")

@@ -8,7 +8,7 @@ from openai import AsyncOpenAI
 from tasks.clients import async_openai_client
 from tasks.core.config import EvaluationConfig, Profile
 from tasks.core.conversation import Message
-from tasks.episode import Step, run_turns
+from tasks.episode import Guard, Step, run_turns
 from tasks.remote_shop import RemoteShop, open_remote_shop
 
 
@@ -16,7 +16,13 @@ class Talk:
     """One conversation: the policy, what was said, and the tools."""
 
     def __init__(
-        self, client: AsyncOpenAI, model_id: str, shop: RemoteShop, policy: str, config: EvaluationConfig
+        self,
+        client: AsyncOpenAI,
+        model_id: str,
+        shop: RemoteShop,
+        policy: str,
+        config: EvaluationConfig,
+        guard: Guard,
     ) -> None:
         """Begin with the policy as the system prompt."""
         self._client = client
@@ -24,6 +30,7 @@ class Talk:
         self._shop = shop
         self._policy = policy
         self._config = config
+        self._guard = guard
         self.messages = self._beginning()
 
     def _beginning(self) -> list[Message]:
@@ -41,16 +48,18 @@ class Talk:
         """
         self.messages.append(Message(role="user", content=words))
         tools = await self._shop.tools()
-        async for step in run_turns(self._client, self._model_id, self.messages, self._shop, tools, self._config):
+        async for step in run_turns(
+            self._client, self._model_id, self.messages, self._shop, tools, self._config, guard=self._guard
+        ):
             yield step
 
 
 @asynccontextmanager
-async def open_talk(profile: Profile, model_id: str, shop_address: str) -> AsyncIterator[Talk]:
+async def open_talk(profile: Profile, model_id: str, shop_address: str, guard: Guard = "off") -> AsyncIterator[Talk]:
     """Open a conversation with a model over the shop server, on a sandbox of its own.
 
     Raises:
         ServiceError: No shop answers there.
     """
     async with async_openai_client(profile.provider) as client, open_remote_shop(shop_address) as shop:
-        yield Talk(client, model_id, shop, await shop.policy(), profile.evaluation)
+        yield Talk(client, model_id, shop, await shop.policy(), profile.evaluation, guard)

@@ -1,7 +1,7 @@
 """Records a run in MLflow so that it can be walked back from the model id to its scenarios; repeatable throughout."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +9,13 @@ import yaml
 
 from tasks import mlflow_store
 from tasks.core.config import Profile, TrackingConfig
-from tasks.core.dataset import DatasetFile, DatasetSplit
+from tasks.core.coverage import CoverageRow
+from tasks.core.dataset import DatasetFile, DatasetSplit, FunnelStep
 from tasks.core.evaluation import Comparison, DecisionSet, EvalReport
+from tasks.core.outcomes import failures
 from tasks.core.plan import Plan
 from tasks.core.run import PrefectRun, RunSummary, TrackedRun
+from tasks.core.standings import Standings
 from tasks.core.training import TrainingJob
 
 if TYPE_CHECKING:
@@ -96,6 +99,24 @@ def dataset(tracking: TrackingConfig, run: TrackedRun, split: DatasetSplit, deci
         )
         for path in _paths(split, decisions):
             client.log_artifact(run.run_id, path, "dataset")
+
+
+def tables(
+    tracking: TrackingConfig, run: TrackedRun, named: Mapping[str, Sequence[FunnelStep] | Sequence[CoverageRow]]
+) -> None:
+    """Record tables of the dataset that MLflow shows and compares, each once.
+
+    Raises:
+        ServiceError: MLflow does not answer.
+    """
+    with mlflow_store.connected(tracking, "record the tables of the dataset") as client:
+        there = {artifact.path for artifact in client.list_artifacts(run.run_id, "dataset")}
+        for name, rows in named.items():
+            path = f"dataset/{name}_table.json"
+            # MLflow appends to a table that is there.
+            if path not in there and rows:
+                columns = {field: [getattr(row, field) for row in rows] for field in rows[0]._fields}
+                client.log_table(run.run_id, columns, path)
 
 
 def _paths(split: DatasetSplit, decisions: DecisionSet) -> Iterator[str]:
@@ -193,6 +214,9 @@ def _metrics_of(report: EvalReport) -> dict[str, float]:
     values: dict[str, float] = {}
     for name, metric in report.metrics.items():
         values |= {name: metric.value, f"{name}_low": metric.low, f"{name}_high": metric.high, f"{name}_n": metric.n}
+        if metric.worst is not None and metric.best is not None:
+            values |= {f"{name}_worst": metric.worst, f"{name}_best": metric.best}
+    values |= {f"failures_{kind}": count for kind, count in failures(report).items()}
     return values | {
         "errored": report.errored,
         "latency_p50_s": report.latency_p50_s,
@@ -216,6 +240,18 @@ def comparison(tracking: TrackingConfig, run: TrackedRun, compared: Comparison) 
     with mlflow_store.connected(tracking, "record the comparison") as client:
         mlflow_store.log_metrics(client, run.run_id, values)
         client.log_dict(run.run_id, compared.model_dump(mode="json"), "evaluation/comparison.json")
+
+
+def standings(tracking: TrackingConfig, run: TrackedRun, ranked: Standings) -> None:
+    """Record all arms side by side in the parent run, and why an arm was left out.
+
+    Raises:
+        ServiceError: MLflow does not answer.
+    """
+    with mlflow_store.connected(tracking, "record the standings") as client:
+        client.log_dict(run.run_id, ranked.model_dump(mode="json"), "evaluation/standings.json")
+        skipped = {f"zava.arm_skipped.{one.arm}": one.skipped for one in ranked.skipped}
+        mlflow_store.set_tags(client, run.run_id, skipped)
 
 
 def model(tracking: TrackingConfig, run: TrackedRun, trained: TrainingJob, report: EvalReport) -> str:
@@ -273,6 +309,7 @@ def outcome(tracking: TrackingConfig, run: TrackedRun, summary: RunSummary, sent
     """
     values = {f"seconds_{entry.name.replace(' ', '_')}": entry.seconds for entry in summary.stages}
     values |= {f"replay_passed_{story.arm}": float(story.passed) for story in summary.stories}
+    values |= {f"replay_family_passed_{family.arm}": family.passed for family in summary.families}
     values |= {name: value for name, value in _cost_of(summary).items() if value is not None}
     with mlflow_store.connected(tracking, "record the outcome") as client:
         mlflow_store.log_metrics(client, run.run_id, values)

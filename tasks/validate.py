@@ -1,118 +1,202 @@
-"""Validation of any dataset file, line by line: what is wrong, in which line, without holding the file in memory."""
+"""Validation of anybody's chat fine-tuning file, line by line: what is wrong, where, and how to mend it."""
 
+import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NoReturn
 
-from tasks.core.conversation import GateVerdict
-from tasks.core.dataset import FileReport, LineFault
-from tasks.core.errors import DataError
-from tasks.core.gates import ROW_GATES, ToolShelf, kind_of
+import orjson
 
-MAX_LINE_BYTES = 4 * 2**20
-MAX_FAULTS = 50  # reported one by one; the counts go on
-_BOMS = {
-    b"\xef\xbb\xbf": "begins with a UTF-8 byte order mark; save the file without it",
-    b"\xff\xfe": "is UTF-16, not UTF-8",
-    b"\xfe\xff": "is UTF-16, not UTF-8",
-}
+from tasks.core.chat_rows import Problem, ToolCache, row_problems
+from tasks.core.conversation import Message
+from tasks.core.habits import Habits
+from tasks.core.provenance import text_of
+from tasks.core.validation import PROVIDER_LIMITS, FileReport, Finding
+from tasks.execution import differing_result
+from tasks.lines import Line, read_lines
+from zava_mcp.local import LocalShop
+from zava_mcp.store import RetailStore
 
-
-class _Line(NamedTuple):
-    number: int
-    content: bytes
-    too_long: bool
+FIRST_OF_A_KIND = 20  # findings of one kind that are told one by one; the counts go on
 
 
-def validate_file(path: Path, gates: Sequence[str] = tuple(ROW_GATES)) -> FileReport:
-    """Pass each line of a JSONL dataset through the gates that need no shop.
+def validate_file(path: Path, shop: RetailStore | None = None) -> FileReport:
+    """Check a JSONL file of chat rows in constant memory; with a shop, its calls are made there again.
 
     Raises:
-        DataError: The file cannot be read, or holds no line.
+        DataError: The file cannot be read.
     """
-    started = time.monotonic()
-    shelf, counts, faults = ToolShelf(), Counter[str](), list[LineFault]()
-    rows = passed = 0
+    check = _FileCheck(path)
+    if shop is None:
+        for line in read_lines(path):
+            check.take(line)
+    else:
+        asyncio.run(_replay(check, path, shop))
+    return check.report()
+
+
+async def _replay(check: "_FileCheck", path: Path, store: RetailStore) -> None:
+    async with LocalShop(store) as shop:
+        for line in read_lines(path):
+            row = check.take(line)
+            if row is None:
+                continue
+            if differing := await differing_result([_played(message) for message in row["messages"]], shop):
+                turn, text = differing
+                remedy = "play the conversation again, or remove it"
+                check.add(line.number, Problem("another-result", f"$.messages[{turn}]", text, remedy))
+
+
+def _played(message: dict[str, Any]) -> Message:
+    """Return what a replay needs of a message: calls and results."""
+    if message["role"] not in {"assistant", "tool"}:
+        return Message(role="user")
+    return Message.from_openai({**message, "content": text_of(message.get("content"))})
+
+
+class _FileCheck:
+    """Takes line after line and keeps only counts and the first findings of each kind."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._started = time.monotonic()
+        self._rows = self._good = 0
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._findings: list[Finding] = []
+        self._tools = ToolCache()
+        self._habits = Habits()
+
+    def take(self, line: Line) -> dict[str, Any] | None:
+        """Check a line and return its row where nothing is wrong with it."""
+        problems = list(line.problems)
+        row: Any = None
+        if not line.is_whole:
+            self._rows += 1
+        elif not line.text.strip():
+            problems.append(Problem("blank-line", "", "the line is blank", "remove it", "warning"))
+        else:
+            self._rows += 1
+            row, broken = _parsed(line.text)
+            problems += broken or self._problems_of(row)
+        for problem in problems:
+            self.add(line.number, problem)
+        if row is None or any(problem.severity == "error" for problem in problems):
+            return None
+        for problem in self._habits.take(line.number, row, self._tools.read(row.get("tools"))[0]):
+            self.add(line.number, problem)
+        self._good += 1
+        good: dict[str, Any] = row
+        return good
+
+    def _problems_of(self, row: Any) -> list[Problem]:
+        try:
+            return list(row_problems(row, self._tools))
+        except RecursionError:
+            return [_TOO_DEEP]
+
+    def add(self, line: int, problem: Problem) -> None:
+        """Count a problem, and keep it where it is among the first of its kind."""
+        kind = (problem.severity, problem.code)
+        self._counts[kind] += 1
+        if self._counts[kind] <= FIRST_OF_A_KIND:
+            self._findings.append(
+                Finding(
+                    severity=problem.severity,
+                    code=problem.code,
+                    file=str(self._path),
+                    line=line,
+                    path=problem.path,
+                    message=problem.message,
+                    remedy=problem.remedy,
+                )
+            )
+
+    def report(self) -> FileReport:
+        """Judge the file as a whole and return all that was found."""
+        size = self._path.stat().st_size
+        if not self._rows:
+            self.add(0, Problem("empty", "", "the file holds no row", "write one JSON object a line"))
+        for problem in (*self._habits.whole_file(), *self._over_limits(size)):
+            self.add(0, problem)
+        return FileReport(
+            file=str(self._path),
+            bytes=size,
+            rows=self._rows,
+            good_rows=self._good,
+            tokens=self._habits.tokens,
+            longest_row_tokens=self._habits.longest,
+            errors=self._of("error"),
+            warnings=self._of("warning"),
+            findings=tuple(sorted(self._findings, key=lambda found: (found.severity, found.line))),
+            seconds=time.monotonic() - self._started,
+        )
+
+    def _of(self, severity: str) -> dict[str, int]:
+        return {code: count for (kind, code), count in self._counts.most_common() if kind == severity}
+
+    def _over_limits(self, size: int) -> Iterator[Problem]:
+        for limit in PROVIDER_LIMITS:
+            name, longest, line = limit.provider, self._habits.longest, self._habits.longest_line
+            if size > limit.file_bytes:
+                text = f"the file is {size / 1e6:,.0f} MB; {name} takes {limit.file_bytes / 1e6:,.0f} MB"
+                yield Problem("over-file-limit", "", text, "split it, or leave conversations out", "warning")
+            if longest > limit.row_tokens:
+                text = f"line {line} is about {longest:,} tokens; {name} takes {limit.row_tokens:,}"
+                yield Problem("over-row-limit", "", text, "what is longer is cut off; shorten it", "warning")
+            if self._good < limit.fewest_rows:
+                text = f"{self._good} good rows; {name} wants {limit.fewest_rows} at least"
+                yield Problem("too-few-rows", "", text, "add rows", "warning")
+
+
+def _parsed(text: str) -> tuple[Any, list[Problem]]:
+    """Return the value of a line, or what is wrong with it as JSON."""
     try:
-        with path.open("rb") as file:
-            for line in _lines(file):
-                rows += 1
-                verdict = _verdict(line, gates, shelf)
-                if verdict is None:
-                    passed += 1
-                    continue
-                counts[kind_of(verdict)] += 1
-                if len(faults) < MAX_FAULTS:
-                    faults.append(
-                        LineFault(line=line.number, gate=verdict.gate, reason=verdict.reason, turn=verdict.turn)
-                    )
-    except OSError as error:
-        raise DataError(f"Cannot read {str(path)!r}: {error.strerror or error}.") from error
-    if not rows:
-        raise DataError(f"{str(path)!r} is empty; a dataset has one JSON object a line.")
-    return FileReport(
-        path=str(path),
-        rows=rows,
-        passed=passed,
-        counts=dict(counts.most_common()),
-        faults=tuple(faults),
-        seconds=time.monotonic() - started,
-    )
+        return orjson.loads(text), []
+    except orjson.JSONDecodeError:
+        return _parsed_slowly(text)
 
 
-def _lines(file: IO[bytes]) -> Iterator[_Line]:
-    """Yield the lines; of one that is too long only the beginning, and the rest is passed over in pieces."""
-    number = 0
-    while content := file.readline(MAX_LINE_BYTES + 1):
-        number += 1
-        too_long = len(content) > MAX_LINE_BYTES and not content.endswith(b"\n")
-        rest = content
-        while too_long and rest and not rest.endswith(b"\n"):
-            rest = file.readline(MAX_LINE_BYTES)
-        yield _Line(number, content.rstrip(b"\r\n"), too_long)
-
-
-def _verdict(line: _Line, gates: Sequence[str], shelf: ToolShelf) -> GateVerdict | None:
-    """Return the first verdict against a line, or None where it passes."""
+def _parsed_slowly(text: str) -> tuple[Any, list[Problem]]:
+    """Read a line with the standard library, which takes more, such as long numbers, and says where it stops."""
     try:
-        row = _read(line)
-    except ValueError as error:
-        return GateVerdict(gate="line", passed=False, reason=str(error))
-    for gate in gates:
-        verdict = ROW_GATES[gate](row, shelf)
-        if not verdict.passed:
-            return verdict
-    return None
-
-
-def _read(line: _Line) -> dict[str, Any]:
-    """Return the object of a line, or raise ValueError that says what the line is instead."""
-    text = _text(line)
-    if not text.strip():
-        raise ValueError("empty line")
-    try:
-        row = json.loads(text)
+        value = _DECODER.decode(text)
+        json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON: {error.msg} at character {error.pos + 1}") from None
+        return None, [_syntax_problem(text, error)]
+    except UnicodeEncodeError:
+        what = "the line holds half of a surrogate pair, which is no character"
+        return None, [Problem("surrogate", "", what, "write the character itself")]
     except RecursionError:
-        raise ValueError("not JSON that can be read: nested too deeply") from None
-    if not isinstance(row, dict):
-        raise ValueError(f"not a JSON object but {type(row).__name__}")
-    return row
+        return None, [_TOO_DEEP]
+    except ValueError as error:
+        return None, [Problem("json", "", f"not JSON: {error}", "write the values as JSON has them")]
+    return value, []
 
 
-def _text(line: _Line) -> str:
-    if line.too_long:
-        raise ValueError(f"too long: over {MAX_LINE_BYTES} bytes")
-    for bom, meaning in _BOMS.items():
-        if line.number == 1 and line.content.startswith(bom):
-            raise ValueError(meaning)
-    try:
-        return line.content.decode()
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"not UTF-8: byte {error.start + 1} of the line is 0x{line.content[error.start]:02x}"
-        ) from None
+def _syntax_problem(text: str, error: json.JSONDecodeError) -> Problem:
+    where = f"not JSON: {error.msg} at character {error.pos + 1}"
+    rest = text[error.pos :].lstrip()
+    if text.strip() in {"[", "{"} or (text.lstrip().startswith("[") and error.pos >= len(text.rstrip())):
+        remedy = "the file is one JSON document; write one object a line (JSONL)"
+    elif error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated"):
+        remedy = "the line is cut off; write the row again"
+    elif error.msg == "Extra data":
+        remedy = "remove the comma at the end" if rest.startswith(",") else "put each object on a line of its own"
+    elif text.lstrip().startswith(("{'", "['")):
+        remedy = "this is a Python value; write it with json.dumps"
+    else:
+        remedy = "write the row with a JSON library"
+    return Problem("json", "", where, remedy)
+
+
+_TOO_DEEP = Problem("too-deep", "", "the JSON is nested too deeply to be read", "remove the row")
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)

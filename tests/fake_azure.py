@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.fake_finetuning import FakeFinetuning
-from tests.job_machine import NOT_FOUND, Json
+from tests.job_machine import NOT_FOUND, Json, public
 
 ACCOUNT = "/subscriptions/sub-1/resourceGroups/group-1/providers/Microsoft.CognitiveServices/accounts/account-1"
 TOKEN = "token-of-the-machine"
@@ -95,7 +95,7 @@ class FakeAzure(FakeFinetuning):
 
     def _answer_deployments(self, method: str, name: str, body: bytes) -> tuple[int, Json]:
         if method == "GET" and not name:
-            return 200, {"value": list(map(_public, self.deployments.values()))}
+            return 200, {"value": list(map(public, self.deployments.values()))}
         if method == "PUT":
             wanted = json.loads(body)
             model = wanted["properties"]["model"]
@@ -103,13 +103,13 @@ class FakeAzure(FakeFinetuning):
                 return 400, {"error": {"code": "DeploymentModelNotSupported", "message": f"No model {model['name']}."}}
             self.deployments[name] = {"name": name, "id": f"{ACCOUNT}/deployments/{name}", "_seen": 0, **wanted}
             self._step_deployment(self.deployments[name])
-            return 201, _public(self.deployments[name])
+            return 201, public(self.deployments[name])
         if name not in self.deployments:
             return (204, {}) if method == "DELETE" else NOT_FOUND
         if method == "DELETE":
-            return 200, _public(self.deployments.pop(name))
+            return 200, public(self.deployments.pop(name))
         self._step_deployment(self.deployments[name])
-        return 200, _public(self.deployments[name])
+        return 200, public(self.deployments[name])
 
     def _step_deployment(self, held: Json) -> None:
         held["properties"]["provisioningState"] = self.deploying[min(held["_seen"], len(self.deploying) - 1)]
@@ -128,17 +128,13 @@ class FakeAzure(FakeFinetuning):
         job |= {"status": "pending", "hyperparameters": None, "result_files": None, "metadata": None}
         for name in ("organization_id", "seed", "method", "trained_tokens", "finished_at", "trainingType", "suffix"):
             job.pop(name, None)
-        return {name: value for name, value in job.items() if not name.startswith("_")}
+        return public(job)
 
     def _answer_jobs(self, method: str, rest: list[str], query: dict[str, list[str]], body: bytes) -> tuple[int, Json]:
         if method == "POST" and not rest and "trainingType" not in json.loads(body):
             message = "The specified base model does not support fine-tuning."
             return 400, {"error": {"code": "invalidPayload", "message": message}}
         return super()._answer_jobs(method, rest, query, body)
-
-
-def _public(held: Json) -> Json:
-    return {name: value for name, value in held.items() if not name.startswith("_")}
 
 
 def _write_certificate(path: Path) -> None:

@@ -108,13 +108,13 @@ class JobMachine:
         shape = {"object": "model", "created": 1, "owned_by": "test"}
         known = [{"id": name, **shape, **self.told_of_models.get(name, {})} for name in sorted(self.models)]
         if not rest:
-            return 200, _page(known)
+            return 200, as_page(known)
         return next(((200, model) for model in known if model["id"] == rest[0]), NOT_FOUND)
 
     def _answer_files(self, method: str, rest: list[str], body: bytes, content_type: str) -> tuple[int, Json]:
         match (method, rest):
             case "GET", []:
-                return 200, _page(list(self.files.values()))
+                return 200, as_page(list(self.files.values()))
             case "POST", []:
                 return 200, self._create_file(body, content_type)
             case "GET", ["file-result", "content"]:
@@ -138,18 +138,19 @@ class JobMachine:
             case "GET", [_, "events"]:
                 return 200, self._event_page(query)
             case "GET", [_, "checkpoints"]:
-                return 200, _page(self.checkpoints)
+                return 200, as_page(self.checkpoints)
         return NOT_FOUND
 
     def _complete(self, request: Json) -> Json:
         message = self.chat(request)
+        prompt = len(json.dumps(request["messages"])) // 4
         return {
             "id": "chatcmpl-1",
             "object": "chat.completion",
             "created": 1,
             "model": request["model"],
             "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
-            "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
+            "usage": {"prompt_tokens": prompt, "completion_tokens": 10, "total_tokens": prompt + 10},
         }
 
     def _create_file(self, body: bytes, content_type: str) -> Json:
@@ -171,13 +172,13 @@ class JobMachine:
             "status_details": self.error if self.file_states[0] == "error" else None,
             "_seen": 0,
         }
-        return _public(self.files[file_id])
+        return public(self.files[file_id])
 
     def _step_file(self, file: Json) -> Json:
         file["_seen"] = min(file["_seen"] + 1, len(self.file_states) - 1)
         file["status"] = self.file_states[file["_seen"]]
         file["status_details"] = self.error if file["status"] == "error" else None
-        return _public(file)
+        return public(file)
 
     def _create_job(self, wanted: Json) -> Json:
         job_id = f"ftjob-{len(self.jobs) + 1}"
@@ -199,7 +200,7 @@ class JobMachine:
             "_seen": -1,
             "_hidden": self.listing_lag,
         }
-        return _public(self.jobs[job_id])
+        return public(self.jobs[job_id])
 
     def _step_job(self, job: Json) -> Json:
         if job["status"] not in {"succeeded", "failed", "cancelled"}:
@@ -211,13 +212,13 @@ class JobMachine:
             job["result_files"] = ["file-result"]
         if job["status"] == "failed":
             job["error"] = {"code": "bad", "message": self.error, "param": None}
-        return _public(job)
+        return public(job)
 
     def _cancel(self, job: Json) -> tuple[int, Json]:
         if job["status"] in {"succeeded", "failed"}:
             return 400, {"error": {"message": f"job is {job['status']}", "code": "invalid_state"}}
         job["status"] = "cancelled"
-        return 200, _public(job)
+        return 200, public(job)
 
     def hidden(self) -> list[str]:
         """Return the jobs that the list does not show yet."""
@@ -234,7 +235,7 @@ class JobMachine:
         ids = [job["id"] for job in listed]
         start = ids.index(query["after"][0]) + 1 if "after" in query else 0
         limit = int(query.get("limit", ["20"])[0])
-        return _page(listed[start : start + limit], more=start + limit < len(listed))
+        return as_page(listed[start : start + limit], more=start + limit < len(listed))
 
     def _event_page(self, query: dict[str, list[str]]) -> Json:
         newest_first = list(reversed(self.events))
@@ -243,22 +244,24 @@ class JobMachine:
             ids = [event["id"] for event in newest_first]
             start = ids.index(query["after"][0]) + 1 if "after" in query else 0
             page = newest_first[start : start + limit]
-            return _page(page, more=start + limit < len(newest_first))
+            return as_page(page, more=start + limit < len(newest_first))
         # The n-th page of this reading, however the cursor looks: a first page is asked for without one.
         pages = self.arrange(newest_first)
         self._page_number = self._page_number + 1 if "after" in query else 0
         number = min(self._page_number, len(pages) - 1)
-        return _page(pages[number], more=self._page_number < len(pages) - 1)
+        return as_page(pages[number], more=self._page_number < len(pages) - 1)
 
     _page_number = 0
 
 
-def _public(thing: Json) -> Json:
+def public(thing: Json) -> Json:
+    """Return a thing without what the machine keeps for itself."""
     return {name: value for name, value in thing.items() if not name.startswith("_")}
 
 
-def _page(data: list[Json], *, more: bool = False) -> Json:
-    return {"object": "list", "data": [_public(thing) for thing in data], "has_more": more}
+def as_page(data: list[Json], *, more: bool = False) -> Json:
+    """Return a page of a list."""
+    return {"object": "list", "data": [public(thing) for thing in data], "has_more": more}
 
 
 def event(number: int, *, level: str = "info", message: str = "", data: Json | None = None) -> Json:

@@ -33,6 +33,8 @@ def a_profile(base_url: str, folder: Path, *more: str) -> Profile:
             "synthesis.heldout_conversations=4",
             "synthesis.max_requests=1",
             "evaluation.bootstrap_samples=200",
+            "evaluation.arms=[]",
+            "replay.seeds=0",
             *more,
         ),
     )
@@ -53,10 +55,15 @@ def model_of(workspace: Path) -> Callable[[dict[str, Any]], dict[str, Any]]:
         for path in workspace.glob("datasets/*/items.jsonl"):
             if not gold:
                 items = (json.loads(line)["item"] for line in path.read_text().splitlines())
-                gold.update({json.dumps(item["messages"], sort_keys=True): item["expected_output"] for item in items})
-        return gold.get(json.dumps(request["messages"], sort_keys=True)) or _story(request["messages"])
+                gold.update({_spoken(item["messages"]): item["expected_output"] for item in items})
+        return gold.get(_spoken(request["messages"])) or _story(request["messages"])
 
     return answer
+
+
+def _spoken(messages: list[dict[str, Any]]) -> str:
+    """Return what was said and done, whatever the system prompt."""
+    return json.dumps([message for message in messages if message["role"] != "system"], sort_keys=True)
 
 
 def _story(messages: list[dict[str, Any]]) -> dict[str, Any]:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from tasks.core.conversation import Message, ToolCall
 from tasks.core.dataset import DatasetFile, DatasetSplit, Funnel, Split
-from tasks.core.evaluation import Comparison, DecisionSet, Difference, EvalReport, Metric
+from tasks.core.evaluation import Comparison, DecisionSet, Difference, EvalReport, FailureExample, Metric
+from tasks.core.family import FamilyReport, MemberResult
 from tasks.core.run import Cost, PrefectRun, RunSummary, Stage, Story, TrackedRun
+from tasks.core.standings import ArmOutcome, Contrast, Standings
 from tasks.core.training import TrainingJob, TrainingMetric
 
 
@@ -43,15 +45,21 @@ def a_decision_set(folder: Path) -> DecisionSet:
 
 
 def a_report(folder: Path, arm: str, share: float, decisions: str = "d" * 64) -> EvalReport:
-    metric = Metric(value=share, low=share - 0.05, high=share + 0.04, n=260)
+    metric = Metric(value=share, low=share - 0.05, high=share + 0.04, n=260, worst=share, best=share + 0.02)
+    right = round(260 * share)
     path = folder / f"{arm}.scores.jsonl"
     return EvalReport(
         arm=arm,
         model_id="ft:base:retail" if arm == "tuned" else "base",
         decision_set_sha256=decisions,
         metrics={"next_tool_call_accuracy": metric, "invented_argument_rate": metric},
-        slices={"intent=cancel": {"next_tool_call_accuracy": metric}},
-        errored=1,
+        slices={
+            "intent=cancel": {"next_tool_call_accuracy": metric},
+            "tool=get_user_details": {"next_tool_call_accuracy": metric},
+        },
+        outcomes={"read": {"right": right, "invented_id": 260 - right}, "ask": {"right": 190, "no_answer": 10}},
+        examples=(FailureExample(kind="invented_id", item_id="c1/3", explanation="user_id 'noah_brown_<80279>'"),),
+        errored=10,
         latency_p50_s=0.2,
         latency_p95_s=0.4,
         prompt_tokens=1000,
@@ -73,9 +81,21 @@ def a_comparison(folder: Path, base: float = 0.3, tuned: float = 0.9, spread: fl
         high=gain + spread,
         p_value=0.0001,
         n=260,
+        p_clustered=0.0005,
+        detectable=0.061,
+        needed=387,
     )
     return Comparison(
         base=a_report(folder, "base", base), tuned=a_report(folder, "tuned", tuned), differences=(change,)
+    )
+
+
+def a_standings(compared: Comparison) -> Standings:
+    [change] = compared.differences
+    return Standings(
+        reports=(compared.base, compared.tuned),
+        contrasts=(Contrast(arm="tuned", against="base", difference=change, p_holm=0.0015),),
+        skipped=(ArmOutcome(arm="base-examples", model_id="base", skipped="does not apply: no <system> prompt"),),
     )
 
 
@@ -112,6 +132,22 @@ def a_story(arm: str, *, passed: bool) -> Story:
     )
 
 
+def a_family(arm: str, *passed: bool, pack: str = "p") -> FamilyReport:
+    """Return what an arm made of stories of two kinds, one after the other."""
+    results = tuple(
+        MemberResult(
+            member_id=f"{kind}/{number}",
+            kind=kind,
+            passed=right,
+            reasons=() if right else ("get_user_details was called with '<b>'",),
+            calls=1,
+            messages=(),
+        )
+        for number, (kind, right) in enumerate(zip(("id_near_zip", "email") * len(passed), passed, strict=False))
+    )
+    return FamilyReport(arm=arm, model_id=arm, pack_sha256=pack, results=results, seconds=1.0)
+
+
 def a_curve(steps: int = 20) -> tuple[TrainingMetric, ...]:
     return tuple(
         TrainingMetric(
@@ -137,6 +173,7 @@ def a_summary(folder: Path, **changes: object) -> RunSummary:
         job=a_job(),
         curve=a_curve(),
         comparison=a_comparison(folder),
+        standings=a_standings(a_comparison(folder)),
         stories=(a_story("base", passed=False), a_story("tuned", passed=True)),
         stages=(Stage(name="synthesis", seconds=20.5), Stage(name="fine-tuning", seconds=1.0, reused=True)),
         cost=Cost(amount=0.0, cpu_minutes=12.3, trained_tokens=2_500_000),

@@ -40,9 +40,9 @@ class LocalShop:
         """Disconnect."""
         await self._stack.aclose()
 
-    def reset(self) -> RetailStore:
-        """Put a fresh private fork of the shop behind the tools and return it."""
-        self._sandboxes.shared = self._base.fork()
+    def reset(self, start: RetailStore | None = None) -> RetailStore:
+        """Put a fresh private fork of the shop, or of a state of it, behind the tools and return it."""
+        self._sandboxes.shared = (self._base if start is None else start).fork()
         return self._sandboxes.shared
 
     @property
@@ -60,6 +60,11 @@ class LocalShop:
             }
             for tool in listed
         ]
+
+    async def writing_tools(self) -> frozenset[str]:
+        """Return the names of the tools that change the shop."""
+        listed = (await self._client.list_tools()).tools
+        return frozenset(tool.name for tool in listed if tool.annotations and tool.annotations.read_only_hint is False)
 
     async def call(self, name: str, arguments: dict[str, Any]) -> ToolReply:
         """Call a tool over MCP; an unknown tool or wrong arguments are refusals like any other."""

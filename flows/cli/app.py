@@ -2,7 +2,7 @@
 
 import typer
 
-from flows.cli import data, doctor, evaluate, run, services, shop, upkeep
+from flows.cli import data, doctor, evaluate, replay, run, services, shop, upkeep
 from flows.cli.common import ZavaGroup
 
 HELP = """Make a small model call tools as reliably as a large one, prove it, and keep it that way.
@@ -27,7 +27,6 @@ for command in (
     data.validate,
     evaluate.evaluate,
     evaluate.compare,
-    shop.replay,
     shop.chat,
     upkeep.reconcile,
     upkeep.cleanup,
@@ -35,3 +34,4 @@ for command in (
     doctor.doctor,
 ):
     app.command()(command)
+app.add_typer(replay.app, name="replay")

@@ -23,6 +23,7 @@ class ExitCode(IntEnum):
     FAILED = 1
     USAGE = 2
     SERVICE = 3
+    INTERRUPTED = 130
 
 
 ProfileOption = Annotated[str, typer.Option("--profile", "-p", help="A name in configs/, or a YAML file.")]

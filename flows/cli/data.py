@@ -1,14 +1,23 @@
 """`zava synthesize` and `zava validate`: datasets made and datasets checked."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.cli.common import ExitCode, JsonOption, ProfileOption, SetOption, err, out, print_json, read_profile
 
-FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A JSONL file of dataset rows.")]
-SHOWN_FAULTS = 20
+if TYPE_CHECKING:
+    from tasks.core.validation import FileReport
+
+FilesArgument = Annotated[
+    list[Path],
+    typer.Argument(metavar="FILE...", exists=True, dir_okay=False, help="JSONL files of chat rows, also gzipped."),
+]
+WorldOption = Annotated[
+    str | None,
+    typer.Option(metavar="PROFILE", help="Also make all calls again in the shop of this profile."),
+]
 
 
 def synthesize(profile: ProfileOption = "local", overrides: SetOption = None, as_json: JsonOption = False) -> None:
@@ -34,24 +43,47 @@ def synthesize(profile: ProfileOption = "local", overrides: SetOption = None, as
         out.print(f"stopped by {gate}: {count:,} of {split.funnel.played:,}", markup=False)
 
 
-def validate(file: FileArgument, as_json: JsonOption = False) -> None:
-    """Check each line of a dataset file: form, tool calls and where each argument comes from. Ends with 1 at a fault.
+def validate(files: FilesArgument, world: WorldOption = None, as_json: JsonOption = False) -> None:
+    """Check chat fine-tuning files of any origin: JSONL in the OpenAI shape, also gzipped and of any size.
 
-    Example: `zava validate .zava/datasets/0123456789abcdef/train.jsonl`
+    Ends with 0 where a provider would take all files, with 1 at an error, with 2 where a file cannot be read.
+
+    Example: `zava validate train.jsonl valid.jsonl.gz`
     """
+    from tasks.core.errors import DataError
     from tasks.validate import validate_file
+    from tasks.world import open_shop
 
-    report = validate_file(file)
+    shop = open_shop(read_profile(world, None).world) if world else None
+    try:
+        reports = [validate_file(file, shop) for file in files]
+    except DataError as error:
+        err.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(ExitCode.USAGE) from None
     if as_json:
-        print_json(report.model_dump(mode="json"))
+        print_json([report.model_dump(mode="json") for report in reports])
     else:
-        for fault in report.faults[:SHOWN_FAULTS]:
-            where = "" if fault.turn is None else f", message {fault.turn}"
-            out.print(f"line {fault.line}{where}: {fault.gate}: {fault.reason}", markup=False, soft_wrap=True)
-        more = report.rows - report.passed - min(len(report.faults), SHOWN_FAULTS)
-        if more:
-            out.print(f"... and {more:,} more lines")
-        rate = report.rows / report.seconds if report.seconds else 0.0
-        out.print(f"{report.passed:,} of {report.rows:,} lines are good ({rate:,.0f} lines/s)")
-    if report.passed < report.rows:
+        for report in reports:
+            _show(report)
+    if not all(report.is_good for report in reports):
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _show(report: "FileReport") -> None:
+    for found in report.findings:
+        place = ":".join(part for part in (found.file, str(found.line or ""), found.path) if part)
+        style = "red" if found.severity == "error" else "yellow"
+        out.print(
+            f"{found.severity}: {place}: {found.message} -> {found.remedy}", style=style, markup=False, soft_wrap=True
+        )
+    for severity, counts in (("errors", report.errors), ("warnings", report.warnings)):
+        if counts:
+            shown = ", ".join(f"{code} {count:,}" for code, count in counts.items())
+            out.print(f"{severity}: {shown}", markup=False, soft_wrap=True)
+    rate = report.rows / report.seconds if report.seconds else 0.0
+    out.print(
+        f"{report.file}: {report.good_rows:,} of {report.rows:,} rows are good, {report.bytes / 1e6:,.1f} MB, "
+        f"about {report.tokens:,} tokens, {report.longest_row_tokens:,} at most in a row ({rate:,.0f} rows/s)",
+        markup=False,
+        soft_wrap=True,
+    )

@@ -1,10 +1,12 @@
 """`zava evaluate` and `zava compare`: models on the fixed set of held-out decisions."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
+from flows.cli import episodes, exchange
 from flows.cli.common import (
     ExitCode,
     JsonOption,
@@ -23,6 +25,25 @@ if TYPE_CHECKING:
 ModelOption = Annotated[
     str | None, typer.Option("--model", "-m", help="A model id; default: the last tuned one, else the base.")
 ]
+ExportOption = Annotated[
+    Path | None,
+    typer.Option("--export", metavar="FOLDER", help="Write the set and the requests for the Evals API; asks nothing."),
+]
+ImportOption = Annotated[
+    Path | None,
+    typer.Option("--import", metavar="FILE", help="Compare the output items of a run at the Evals API with ours."),
+]
+EpisodesOption = Annotated[
+    Path | None,
+    typer.Option("--episodes", metavar="FILE", help="Play whole conversations: tau-bench retail tasks, or 'heldout'."),
+]
+SnapshotOption = Annotated[
+    Path | None, typer.Option("--snapshot", metavar="FILE", help="The shop of the episodes; default: the profile's.")
+]
+CustomerOption = Annotated[
+    str | None, typer.Option("--customer", metavar="MODEL", help="Who plays the customers; default: a script.")
+]
+TrialsOption = Annotated[int, typer.Option("--trials", min=1, help="How often each episode is played, for pass^k.")]
 FirstArgument = Annotated[str, typer.Argument(metavar="FIRST", help="The model to compare with, such as the base.")]
 SecondArgument = Annotated[str, typer.Argument(metavar="SECOND", help="The model in question, such as the tuned one.")]
 
@@ -32,8 +53,16 @@ def evaluate(
     profile: ProfileOption = "local",
     overrides: SetOption = None,
     as_json: JsonOption = False,
+    export: ExportOption = None,
+    results: ImportOption = None,
+    tasks_file: EpisodesOption = None,
+    snapshot: SnapshotOption = None,
+    customer: CustomerOption = None,
+    trials: TrialsOption = 1,
 ) -> None:
     """Ask a model every held-out decision of the profile's dataset; answers on disk are not asked again.
+
+    Ctrl-C shows what was answered so far and ends with 130. With `--episodes` it plays whole conversations instead.
 
     Example: `zava evaluate --model zava-base --json`
     """
@@ -43,13 +72,30 @@ def evaluate(
 
     config = read_profile(profile, overrides)
     model_id = model or last_model(config) or config.training.base_model
+    if tasks_file is not None:
+        episodes.play(config, model_id, episodes.Wanted(tasks_file, snapshot, customer, trials), as_json=as_json)
+        return
     with StageLines(err) as lines, listening(lines):
         dataset = measure.dataset(config, measure.conversations(config))
-        report = measure.report(config, "model", model_id, dataset.decisions)
-    if as_json:
+        if export is not None:
+            exchange.export(config, model_id, dataset.decisions, export)
+            return
+        try:
+            report = measure.report(config, "model", model_id, dataset.decisions)
+        except KeyboardInterrupt:
+            stopped = measure.partial_report(config, "model", model_id, dataset.decisions)
+            if stopped is None:
+                raise
+            report = stopped
+    if results is not None:
+        exchange.compare(dataset.decisions, report, results, as_json=as_json)
+    elif as_json:
         print_json(report.model_dump(mode="json"))
     else:
         out.print(_table(report))
+    if report.unasked:
+        err.print(f"stopped: {report.unasked:,} decisions are unasked; the same command goes on from here")
+        raise typer.Exit(ExitCode.INTERRUPTED)
 
 
 def _table(report: "EvalReport") -> Table:

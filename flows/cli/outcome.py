@@ -6,10 +6,10 @@ from rich.text import Text
 
 from flows.cli.services import age
 from tasks.core.evaluation import Comparison
-from tasks.core.run import MetricRow, RunSummary, cost_text, interval, metric_rows, verdict
+from tasks.core.metrics import HEADLINE
+from tasks.core.run import RunSummary, cost_text, interval, metric_rows, points, verdict
 
 WIDTH = 80
-BEST_CASE = "_best_case"
 
 
 def show(console: Console, summary: RunSummary) -> None:
@@ -18,6 +18,8 @@ def show(console: Console, summary: RunSummary) -> None:
     console.print()
     console.print(Group(_metrics(summary), Text(), _facts(summary)), width=min(WIDTH, console.width))
     console.print(Text(judged.sentence, style="bold green" if judged.better else "bold red"), soft_wrap=True)
+    for line in arm_lines(summary):
+        console.print(line, markup=False, soft_wrap=True)
     for label, address in addresses(summary).items():
         console.print(f"{label:8} {address}", markup=False, soft_wrap=True)
 
@@ -38,7 +40,7 @@ def metrics_table(comparison: Comparison) -> Table:
     table.add_column("in %", max_width=25)
     for heading in ("base", "tuned", "gain", "n"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for row in _shown(comparison):
+    for row in metric_rows(comparison):
         gain = f"{100 * row.change.difference:+.1f}" if row.change else "-"
         measured = row.tuned or row.base
         n = f"{measured.n:,}" if measured else ""
@@ -58,10 +60,17 @@ def _metrics(summary: RunSummary) -> Table:
     return table
 
 
-def _shown(comparison: Comparison) -> list[MetricRow]:
-    """Leave the best case out where nothing errored: it is the same number then."""
-    errored = comparison.base.errored + comparison.tuned.errored
-    return [row for row in metric_rows(comparison) if errored or not row.name.endswith(BEST_CASE)]
+def arm_lines(summary: RunSummary) -> list[str]:
+    """Return a line for each arm beside base and tuned: what it reached, or why it was left out."""
+    if summary.standings is None:
+        return []
+    lines = []
+    for report in summary.standings.reports[2:]:
+        found = {one.against: one for one in summary.standings.contrasts if one.arm == report.arm}
+        against = (f"{points(one.difference)} against {name}" for name, one in found.items())
+        reached = interval(report.metrics.get(HEADLINE))
+        lines.append(f"{report.arm}: {HEADLINE.replace('_', ' ')} {reached}; {'; '.join(against)}")
+    return lines + [f"{one.arm}: {one.skipped}" for one in summary.standings.skipped]
 
 
 def _facts(summary: RunSummary) -> Table:

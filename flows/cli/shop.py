@@ -1,89 +1,55 @@
-"""`zava replay` and `zava chat`: a model at work in the shop, every tool call in sight."""
+"""`zava chat`: a model at work in the shop, every tool call in sight."""
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from flows.cli.common import (
-    ExitCode,
-    JsonOption,
-    ProfileOption,
-    SetOption,
-    err,
-    last_model,
-    out,
-    print_json,
-    read_profile,
-)
+from flows.cli.common import ProfileOption, SetOption, err, last_model, out, read_profile
 
 if TYPE_CHECKING:
     from tasks.core.config import Profile
+    from tasks.episode import Guard
     from tasks.talk import Talk
 
 ModelOption = Annotated[
     str | None, typer.Option("--model", "-m", help="A model id; default: the last tuned one, else the base.")
 ]
-ModelsOption = Annotated[
-    list[str] | None,
-    typer.Option("--model", "-m", help="A model id; may be repeated. Default: the base and the last tuned one."),
+GuardOption = Annotated[
+    Literal["off", "warn", "block"],
+    typer.Option(
+        help="What to do with a call whose arguments nobody gave: run it, also show it, or do not run it.",
+    ),
 ]
 CHAT_HELP = "Say what you want as a customer. /reset begins anew, /exit or Ctrl-D ends."
 
 
-def replay(
-    models: ModelsOption = None,
+def chat(
+    model: ModelOption = None,
     profile: ProfileOption = "local",
     overrides: SetOption = None,
-    as_json: JsonOption = False,
+    guard: GuardOption = "off",
 ) -> None:
-    """Play the Noah Brown story with a model on a live sandbox of the shop. Ends with 1 if the last model fails it.
-
-    Example: `zava replay --model zava-base --model ft:zava-base:retail::abc123`
-    """
-    from flows.cli.steps import show_step
-    from tasks.measure import story
-
-    config = read_profile(profile, overrides)
-    stories = []
-    both = [config.training.base_model, *filter(None, [last_model(config)])]
-    for model in models or both:
-        if not as_json:
-            out.rule(model, align="left")
-        played = story(config, model, model, lambda step: None if as_json else show_step(out, step))
-        stories.append(played)
-        if not as_json:
-            style = "bold green" if played.passed else "bold red"
-            out.print(f"{'passed' if played.passed else 'failed'} after {played.calls} tool calls", style=style)
-            for reason in played.reasons:
-                out.print(f"- {reason}", markup=False, soft_wrap=True)
-    if as_json:
-        print_json([played.model_dump(mode="json") for played in stories])
-    if not stories[-1].passed:
-        raise typer.Exit(ExitCode.FAILED)
-
-
-def chat(model: ModelOption = None, profile: ProfileOption = "local", overrides: SetOption = None) -> None:
     """Talk with a model that works in the shop, on a sandbox of its own; each tool call is shown with its result.
 
-    Example: `zava chat --model zava-base`
+    Example: `zava chat --model zava-base --guard warn`
     """
     config = read_profile(profile, overrides)
     loop = asyncio.new_event_loop()
     try:
         # Without the handler of `asyncio.run`, Ctrl-C reaches the prompt.
-        loop.run_until_complete(_chat(config, model or last_model(config) or config.training.base_model))
+        loop.run_until_complete(_chat(config, model or last_model(config) or config.training.base_model, guard))
     except KeyboardInterrupt:
         err.print("Ended.")
     finally:
         loop.close()
 
 
-async def _chat(config: "Profile", model: str) -> None:
+async def _chat(config: "Profile", model: str, guard: "Guard") -> None:
     from tasks.talk import open_talk
 
     address = f"http://127.0.0.1:{config.services.shop_port}/mcp"
-    async with open_talk(config, model, address) as talk:
+    async with open_talk(config, model, address, guard) as talk:
         err.print(f"{model} at {address}. {CHAT_HELP}", style="dim", markup=False)
         try:
             while await _turn(talk):

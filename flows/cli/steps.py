@@ -17,6 +17,8 @@ def show_step(console: Console, step: str | Step) -> None:
     elif isinstance(step, Called):
         call = Text("call      ", style="yellow").append(f"{step.call.name} {_pretty(step.call.arguments)}", "default")
         console.print(call, soft_wrap=True)
+        if step.invented:
+            console.print(Text(f"made up   {', '.join(step.invented)}", style="bold red"), soft_wrap=True)
         label, style = ("refused   ", "red") if step.is_error else ("result    ", "dim")
         console.print(Text(label, style=style).append(_shortened(step.result), "dim"), soft_wrap=True)
     elif isinstance(step, Spoke):

@@ -6,14 +6,17 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+from urllib.parse import urlsplit
 
 import uvicorn
 from transformers.utils.logging import disable_progress_bar
 
 from infra.model_server.app import build_app
 from infra.model_server.errors import DataInUseError
+from infra.model_server.progress import LoraMode
 from infra.model_server.settings import BASE_MODELS, Settings
+from infra.model_server.webhooks import is_secret
 
 
 def main(arguments: list[str]) -> None:
@@ -25,13 +28,27 @@ def main(arguments: list[str]) -> None:
             f"--host {options.host} can be reached from other machines, and no key is set. Set {options.api_key_env}, "
             "or stay on 127.0.0.1."
         )
+    secret = os.environ.get(options.webhook_secret_env) or None
+    if options.webhook_url is not None and not is_secret(secret or ""):
+        sys.exit(
+            f"--webhook-url {options.webhook_url} needs a secret that signs what is sent there: set "
+            f"{options.webhook_secret_env} to 'whsec_' and a key in base64."
+        )
     if not options.models.is_dir():
         sys.exit(f"--models {options.models} is not a folder.")
     quieten: Any = disable_progress_bar
     quieten()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        app = build_app(Settings(data=options.data.resolve(), models=options.models.resolve(), api_key=key))
+        settings = Settings(
+            data=options.data.resolve(),
+            models=options.models.resolve(),
+            api_key=key,
+            lora=options.lora,
+            webhook_url=options.webhook_url,
+            webhook_secret=secret,
+        )
+        app = build_app(settings)
     except (DataInUseError, OSError) as error:
         sys.exit(f"--data {options.data}: {error}")
     uvicorn.run(app, host=options.host, port=options.port, log_level="warning", timeout_graceful_shutdown=5)
@@ -48,7 +65,29 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--api-key-env", default="ZAVA_API_KEY", metavar="NAME", help="the variable that holds the bearer key, if any"
     )
+    parser.add_argument(
+        "--lora",
+        choices=get_args(LoraMode),
+        default="auto",
+        help="train an adapter rather than all weights; auto: for models of 200 million parameters and more",
+    )
+    parser.add_argument(
+        "--webhook-url", type=_http_url, metavar="URL", help="where the end of each job is reported, signed"
+    )
+    parser.add_argument(
+        "--webhook-secret-env",
+        default="OPENAI_WEBHOOK_SECRET",
+        metavar="NAME",
+        help="the variable that holds the secret of the webhook",
+    )
     return parser
+
+
+def _http_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise argparse.ArgumentTypeError(f"{text!r} is no http or https address")
+    return text
 
 
 def _is_loopback(host: str) -> bool:

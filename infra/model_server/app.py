@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
 from infra.model_server.errors import ApiError, InvalidRequestError, NotFoundError, QueueFullError, StorageFullError
@@ -33,7 +34,9 @@ def build_app(settings: Settings) -> Gate:
         yield
         services.stop()
 
-    app = FastAPI(title="Model server", version="1", lifespan=lifespan)
+    # Only for the document: the key is checked in front of the application.
+    secured = [] if settings.api_key is None else [Depends(HTTPBearer(auto_error=False))]
+    app = FastAPI(title="Model server", version="1", lifespan=lifespan, dependencies=secured)
     for router in (files_router, jobs_router, models_router, chat_router):
         app.include_router(router(services), prefix="/v1")
 

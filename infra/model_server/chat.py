@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from starlette.concurrency import run_in_threadpool
@@ -11,8 +11,9 @@ from infra.model_server.database import new_id
 from infra.model_server.engine import Engine
 from infra.model_server.errors import ContextLengthError, InvalidRequestError, RenderingError, UnsupportedError
 from infra.model_server.generation import Finished, Generation
+from infra.model_server.guidance import Guide
 from infra.model_server.loaded import LoadedModel
-from infra.model_server.rendering import ForcesCalls
+from infra.model_server.rendering import ForcesCalls, GuidesCalls
 from infra.model_server.sampling import sampler
 from infra.model_server.schemas import ChatRequest, ChosenTool
 
@@ -24,6 +25,8 @@ class Prompt(NamedTuple):
     forced: list[int]
     """The tokens with which the answer begins; the model goes on from there."""
     state: object
+    guides: Sequence[Guide | None] = ()
+    """What each choice is held to, if anything."""
 
 
 class Reply(NamedTuple):
@@ -99,10 +102,13 @@ class Chat:
         messages = [_plain(message.model_dump(exclude_none=True)) for message in request.messages]
         offered = [] if request.tool_choice == "none" else request.tools or []
         tools = [tool.model_dump(exclude_none=True) for tool in offered]
+        guides: list[Guide | None] = [None] * (request.n or 1)
         try:
             with self._loaded.rendering:
                 ids, _, state = renderer.render(messages, tools, generation=True)
                 forced = self._forced()
+                if isinstance(renderer, GuidesCalls):
+                    guides = [renderer.guide(tools, forced) for _ in guides]
         except RenderingError as error:
             raise InvalidRequestError(str(error), "messages") from error
         if len(ids) + len(forced) >= self._loaded.window:
@@ -111,7 +117,7 @@ class Chat:
                 f"resulted in {len(ids)} tokens. Please reduce the length of the messages.",
                 "messages",
             )
-        return Prompt(ids, forced, state)
+        return Prompt(ids, forced, state, guides)
 
     def _forced(self) -> list[int]:
         """Return the tokens that make the answer the call that the request demands."""
@@ -142,6 +148,7 @@ class Chat:
                 1.0 if request.temperature is None else request.temperature,
                 1.0 if request.top_p is None else request.top_p,
                 seed,
+                prompt.guides[index],
             ),
             max_tokens=min(asked, room),
             halts=self._is_stopped if request.stop else None,

@@ -3,15 +3,19 @@
 import json
 import random
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from jinja2 import TemplateError
+from llguidance import LLTokenizer
+from llguidance.hf import from_tokenizer
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast
 
 from infra.model_server.errors import RenderingError
+from infra.model_server.guidance import Guide, guide_of
 from infra.model_server.rendering import IGNORED, Rendered
-from infra.model_server.tool_calls import format_of, message_of
+from infra.model_server.tool_calls import HERMES, format_of, message_of
 
 
 class ChatTemplateRenderer:
@@ -80,6 +84,18 @@ class ChatTemplateRenderer:
             prefix = prefix[: prefix.index('""') + 1]
         ids: list[int] = self._encode(prefix)["input_ids"]
         return ids
+
+    def guide(self, tools: Sequence[Mapping[str, Any]], written: Sequence[int]) -> Guide | None:
+        """Return what holds the calls of an answer to their tools' schemas."""
+        if self._calls is not HERMES or not tools:
+            return None
+        marked = self._calls.begin in self._tokenizer.get_added_vocab()
+        return guide_of(self._guided_tokenizer, tools, self._calls, marked=marked, written=written)
+
+    @cached_property
+    def _guided_tokenizer(self) -> LLTokenizer:
+        # Made when first needed, since it takes a second for a large vocabulary.
+        return from_tokenizer(self._tokenizer, eos_token=sorted(self.stop_ids))
 
     def _plain(self, message: Mapping[str, Any]) -> dict[str, Any]:
         content = message.get("content")

@@ -81,7 +81,8 @@ class Engine(threading.Thread):
 
     def _begin(self, generation: Generation) -> None:
         try:
-            cache = _read_prompt(generation)
+            with generation.loaded.answering():
+                cache = _read_prompt(generation)
         except _ANYTHING as error:
             _fail([generation], error)
             return
@@ -99,7 +100,8 @@ class Engine(threading.Thread):
 
     def _step(self, batch: SlotBatch | LoneBatch) -> None:
         try:
-            batch.step()
+            with batch.loaded.answering():
+                batch.step()
         except _ANYTHING as error:
             _fail(batch.generations, error)
             batch.generations = []

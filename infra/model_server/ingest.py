@@ -13,7 +13,21 @@ from infra.model_server.jobs import JobStore, add_event
 from infra.model_server.progress import Checkpoint, Dated, Done, Failed, Note, Planned, Step
 from infra.model_server.registry import insert_model
 
-COLUMNS = ("step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy")
+COLUMNS = {
+    "step": "step",
+    "train_loss": "train_loss",
+    "train_accuracy": "train_mean_token_accuracy",
+    "valid_loss": "valid_loss",
+    "valid_mean_token_accuracy": "valid_mean_token_accuracy",
+}
+"""The columns of a result file, and the figures that they hold."""
+PREFERENCE_COLUMNS = {
+    "step": "step",
+    "train_loss": "train_loss",
+    "train_reward_accuracy": "train_reward_accuracy",
+    "valid_loss": "valid_loss",
+    "valid_reward_accuracy": "valid_reward_accuracy",
+}
 
 
 def model_name(base: str, suffix: str | None, job_id: str, step: int | None = None) -> str:
@@ -48,10 +62,10 @@ def result_csv(jobs: JobStore, job_id: str) -> bytes:
     """Return a job's figures as the result file: one line a step, empty where nothing was measured."""
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    names = ("train_loss", "train_mean_token_accuracy", "valid_loss", "valid_mean_token_accuracy")
+    columns = PREFERENCE_COLUMNS if jobs.row(job_id)["method"] == "dpo" else COLUMNS
+    writer.writerow(columns)
     for step, figures in jobs.metrics(job_id):
-        writer.writerow([step, *(figures.get(name, "") for name in names)])
+        writer.writerow([({"step": step} | figures).get(name, "") for name in columns.values()])
     return out.getvalue().encode()
 
 

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 from infra.model_server.database import Database, new_id
 from infra.model_server.errors import InvalidRequestError, NotFoundError, QueueFullError
-from infra.model_server.progress import Hyperparameters
+from infra.model_server.progress import Choosable, Hyperparameters, PreferenceHyperparameters
 from infra.model_server.registry import insert_model
+from infra.model_server.webhooks import queue_delivery
 
 ORGANIZATION = "org-local"
-WAITING = "('validating_files', 'queued')"
-UNFINISHED = "('validating_files', 'queued', 'running')"
+WAITING = "('validating_files', 'queued', 'paused')"
+UNFINISHED = "('validating_files', 'queued', 'running', 'paused')"
 
 
 class NewJob(NamedTuple):
@@ -24,16 +25,17 @@ class NewJob(NamedTuple):
     validation_file: str | None
     suffix: str | None
     seed: int
-    hyperparameters: Hyperparameters
+    hyperparameters: Choosable
     metadata: dict[str, str] | None
 
 
 class JobStore:
     """The jobs, their events, metrics and checkpoints."""
 
-    def __init__(self, database: Database) -> None:
-        """Keep jobs in `database`."""
+    def __init__(self, database: Database, *, notifies: bool = False) -> None:
+        """Keep jobs in `database`; with `notifies`, the end of each is queued for delivery to a webhook."""
         self._database = database
+        self._notifies = notifies
 
     def create(self, new: NewJob, *, job_id: str, most_waiting: int) -> dict[str, Any]:
         """Queue a job and return it.
@@ -44,15 +46,17 @@ class JobStore:
         values = (
             job_id, int(time.time()), "queued", new.model, new.training_file, new.validation_file, new.suffix, new.seed,
             new.hyperparameters.model_dump_json(), None if new.metadata is None else json.dumps(new.metadata),
+            "dpo" if isinstance(new.hyperparameters, PreferenceHyperparameters) else "supervised",
         )  # fmt: skip
         columns = (
-            "id, created_at, status, model, training_file, validation_file, suffix, seed, hyperparameters, metadata"
+            "id, created_at, status, model, training_file, validation_file, suffix, seed, hyperparameters, metadata,"
+            " method"
         )
         with self._database.transaction() as connection:
             waiting = connection.execute(f"SELECT count(*) FROM jobs WHERE status IN {WAITING}").fetchone()[0]
             if waiting >= most_waiting:
                 raise QueueFullError(f"{waiting} jobs wait already. Try again when one has ended.")
-            connection.execute(f"INSERT INTO jobs ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+            connection.execute(f"INSERT INTO jobs ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
             add_event(connection, job_id, "created", f"Created fine-tuning job: {job_id}")
             add_event(connection, job_id, "validated", "Files validated, moving job to queued state")
         return self.get(job_id)
@@ -128,6 +132,33 @@ class JobStore:
                 starts = connection.execute("SELECT starts FROM jobs WHERE id = ?", (job_id,)).fetchone()[0]
                 add_event(connection, job_id, f"requeued:{starts}", reason, level="warn")
 
+    def pause(self, job_id: str) -> dict[str, Any]:
+        """Keep a waiting job from starting, or have a running one stop where it is; again has no effect.
+
+        Raises:
+            InvalidRequestError: if the job has ended.
+        """
+        with self._database.transaction() as connection:
+            sql = (
+                "UPDATE jobs SET status = 'paused', estimated_finish = NULL"
+                " WHERE id = ? AND status IN ('validating_files', 'queued', 'running')"
+            )
+            if connection.execute(sql, (job_id,)).rowcount:
+                add_event(connection, job_id, new_id("paused:"), "Fine-tuning job paused")
+        return self._unless_ended(job_id, "paused")
+
+    def resume(self, job_id: str) -> dict[str, Any]:
+        """Put a paused job back into the queue; one that waits or runs already goes on.
+
+        Raises:
+            InvalidRequestError: if the job has ended.
+        """
+        with self._database.transaction() as connection:
+            sql = "UPDATE jobs SET status = 'queued' WHERE id = ? AND status = 'paused'"
+            if connection.execute(sql, (job_id,)).rowcount:
+                add_event(connection, job_id, new_id("resumed:"), "Fine-tuning job resumed")
+        return self._unless_ended(job_id, "resumed")
+
     def cancel(self, job_id: str) -> dict[str, Any]:
         """Cancel a job that has not ended; cancelling a cancelled one has no effect.
 
@@ -151,9 +182,9 @@ class JobStore:
                 add_event(connection, job_id, "failed", f"The job failed: {message}", level="error")
 
     def succeed(self, job_id: str, *, model_id: str, folder: str, base: str, tokens: int, result_file: str) -> bool:
-        """End a running job with its model; False if it runs no more (then the model is not listed)."""
+        """End a job with its model; False if it has ended otherwise (then the model is not listed)."""
         with self._database.transaction() as connection:
-            if not self._end(connection, job_id, "succeeded", "('running')"):
+            if not self._end(connection, job_id, "succeeded", UNFINISHED):
                 return False
             sql = "UPDATE jobs SET fine_tuned_model = ?, trained_tokens = ?, result_files = ? WHERE id = ?"
             connection.execute(sql, (model_id, tokens, json.dumps([result_file]), job_id))
@@ -166,7 +197,16 @@ class JobStore:
         sql = (
             f"UPDATE jobs SET status = ?, finished_at = ?, estimated_finish = NULL WHERE id = ? AND status IN {allowed}"
         )
-        return connection.execute(sql, (status, int(time.time()), job_id)).rowcount == 1
+        ended = connection.execute(sql, (status, int(time.time()), job_id)).rowcount == 1
+        if ended and self._notifies:
+            queue_delivery(connection, f"fine_tuning.job.{status}", job_id)
+        return ended
+
+    def _unless_ended(self, job_id: str, what: str) -> dict[str, Any]:
+        job = self.get(job_id)
+        if job["finished_at"] is not None:
+            raise InvalidRequestError(f"Job {job_id} has {job['status']} already and cannot be {what}.")
+        return job
 
     def _seq_of(self, table: str, item_id: str | None, job_id: str) -> int | None:
         if item_id is None:
@@ -185,7 +225,7 @@ class JobStore:
             "created_at": row["created_at"],
             "fine_tuned_model_checkpoint": row["model_id"],
             "fine_tuning_job_id": row["job_id"],
-            "metrics": {"step": row["step"]} | ({} if metrics is None else json.loads(metrics["data"])),
+            "metrics": {"step": row["step"]} | _named_figures({} if metrics is None else json.loads(metrics["data"])),
             "step_number": row["step"],
         }
 
@@ -220,18 +260,30 @@ def job_object(row: sqlite3.Row) -> dict[str, Any]:
         "id", "created_at", "finished_at", "estimated_finish", "status", "model", "fine_tuned_model", "training_file",
         "validation_file", "seed", "trained_tokens",
     )  # fmt: skip
-    hyperparameters = json.loads(row["hyperparameters"])
+    chosen = json.loads(row["hyperparameters"])
+    method: str = row["method"]
     return {
         "object": "fine_tuning.job",
         **{name: row[name] for name in fields},
         "organization_id": ORGANIZATION,
         "result_files": json.loads(row["result_files"]),
         "error": json.loads(row["error"]) if row["error"] else None,
-        "hyperparameters": hyperparameters,
-        "method": {"type": "supervised", "supervised": {"hyperparameters": hyperparameters}},
+        "hyperparameters": {name: value for name, value in chosen.items() if name in Hyperparameters.model_fields},
+        "method": {"type": method, method: {"hyperparameters": chosen}},
         "metadata": json.loads(row["metadata"]) if row["metadata"] else None,
         "integrations": [],
     }
+
+
+def choices_of(row: sqlite3.Row) -> Choosable:
+    """Return the choices of a job's row."""
+    kind = PreferenceHyperparameters if row["method"] == "dpo" else Hyperparameters
+    return kind.model_validate_json(row["hyperparameters"])
+
+
+def _named_figures(figures: dict[str, float]) -> dict[str, float]:
+    """Return the figures for which a checkpoint has a field."""
+    return {name: value for name, value in figures.items() if name.endswith(("_loss", "_mean_token_accuracy"))}
 
 
 def _event_object(row: sqlite3.Row) -> dict[str, Any]:

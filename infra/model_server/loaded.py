@@ -3,21 +3,21 @@
 import hashlib
 import inspect
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from infra.model_server.caches import PrefixCache
 from infra.model_server.errors import ModelFailedError, RenderingError
-from infra.model_server.registry import ModelEntry
+from infra.model_server.registry import ModelEntry, Registry
 from infra.model_server.rendering import Renderer, renderer_for
 from infra.model_server.settings import Settings
+from infra.model_server.weights import LOADING_ERRORS, Adapter, Weights
 
 DEFAULT_WINDOW = 4096
 
@@ -26,12 +26,15 @@ DEFAULT_WINDOW = 4096
 class LoadedModel:
     """A model, ready to answer."""
 
-    model: PreTrainedModel
+    weights: Weights
+    adapter: str | None
+    """The adapter that makes it of its weights, where it is one."""
     renderer: Renderer
     window: int
     """The tokens that prompt and answer may have together."""
     fingerprint: str
     size: int
+    """Bytes beside those of the weights that it shares."""
     takes_positions: bool
     """Whether rows of different lengths can be told apart in one batch."""
     last_only: Mapping[str, int]
@@ -40,15 +43,30 @@ class LoadedModel:
     rendering: threading.Lock = field(default_factory=threading.Lock)
     """Held while rendering: tokenizers are not made for several threads."""
 
+    @property
+    def model(self) -> PreTrainedModel:
+        """The model itself; it answers as this one only while `answering`."""
+        return self.weights.model
+
+    def answering(self) -> AbstractContextManager[None]:
+        """Let the model answer with the right adapter, or none, for as long as the block runs."""
+        return self.weights.using(self.adapter)
+
 
 class ModelPool:
-    """The models in memory: loaded when first asked, the longest unused unloaded when there are too many."""
+    """The models in memory: loaded when first asked, the longest unused unloaded when there are too many.
 
-    def __init__(self, settings: Settings) -> None:
-        """Load up to `settings.loaded_models_bytes`."""
+    Adapters share the weights that they stand on, so to ask another adapter loads only that.
+    """
+
+    def __init__(self, settings: Settings, registry: Registry) -> None:
+        """Load up to `settings.loaded_models_bytes`, and find in `registry` what an adapter stands on."""
         self._settings = settings
+        self._registry = registry
         self._lock = threading.Lock()
         self._loaded: OrderedDict[Path, LoadedModel] = OrderedDict()
+        # Weak, so that weights go with the last model that needs them, answers under way included.
+        self._weights: weakref.WeakValueDictionary[Path, Weights] = weakref.WeakValueDictionary()
 
     def get(self, entry: ModelEntry) -> LoadedModel:
         """Return a model, loading it where needed.
@@ -58,7 +76,7 @@ class ModelPool:
         """
         with self._lock:
             if entry.folder not in self._loaded:
-                self._loaded[entry.folder] = _load(entry, self._settings)
+                self._loaded[entry.folder] = self._load(entry)
             self._loaded.move_to_end(entry.folder)
             while self._too_many():
                 self._loaded.popitem(last=False)
@@ -74,30 +92,38 @@ class ModelPool:
             self._loaded.pop(entry.folder, None)
 
     def _too_many(self) -> bool:
-        size = sum(model.size for model in self._loaded.values())
+        size = sum(weights.size for weights in {model.weights for model in self._loaded.values()})
+        size += sum(model.size for model in self._loaded.values())
         return len(self._loaded) > 1 and size > self._settings.loaded_models_bytes
 
+    def _load(self, entry: ModelEntry) -> LoadedModel:
+        base = self._registry.weights(entry)
+        try:
+            renderer = renderer_for(base.folder)
+            weights = self._weights.get(base.folder)
+            if weights is None:
+                weights = self._weights[base.folder] = Weights(base.folder)
+            adapter = None if entry.adapts is None else weights.add(entry.folder)
+        except (*LOADING_ERRORS, RenderingError) as error:
+            raise ModelFailedError(f"The model {entry.model_id!r} cannot be loaded: {error}", "model") from error
+        loaded = _ready(entry, weights, adapter, renderer, self._settings)
+        if adapter is not None:
+            weakref.finalize(loaded, weights.discard, adapter.name)
+        return loaded
 
-def _load(entry: ModelEntry, settings: Settings) -> LoadedModel:
-    cuda = torch.cuda.is_available()
-    try:
-        renderer = renderer_for(entry.folder)
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            entry.folder, dtype=torch.bfloat16 if cuda else torch.float32, local_files_only=True
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, RenderingError) as error:
-        raise ModelFailedError(f"The model {entry.model_id!r} cannot be loaded: {error}", "model") from error
-    if cuda:
-        model.cuda()
-    model.eval()
-    window = getattr(model.config.get_text_config(), "max_position_embeddings", None) or DEFAULT_WINDOW
+
+def _ready(
+    entry: ModelEntry, weights: Weights, adapter: Adapter | None, renderer: Renderer, settings: Settings
+) -> LoadedModel:
+    model = weights.model
     parameters = inspect.signature(type(model).forward).parameters
     return LoadedModel(
-        model=model,
+        weights=weights,
+        adapter=None if adapter is None else adapter.name,
         renderer=renderer,
-        window=window,
+        window=getattr(model.config.get_text_config(), "max_position_embeddings", None) or DEFAULT_WINDOW,
         fingerprint="fp_" + hashlib.sha256(str(entry.folder).encode()).hexdigest()[:10],
-        size=model.get_memory_footprint(),
+        size=0 if adapter is None else adapter.size,
         takes_positions="position_ids" in parameters,
         last_only={"logits_to_keep": 1} if "logits_to_keep" in parameters else {},
         prefixes=PrefixCache(settings.prefix_cache_bytes),

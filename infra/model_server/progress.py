@@ -17,11 +17,15 @@ SPEC_NAME = "job.json"
 PROGRESS_NAME = "progress.jsonl"
 LOCK_NAME = "lock"
 LOG_NAME = "trainer.log"
+PAUSE_NAME = "pause"
+"""A file of this name asks the trainer to save its state after the step at hand, and to end."""
 TRAINING_NAME = "training.jsonl"
 VALIDATION_NAME = "validation.jsonl"
 FINAL_MODEL = "model"
 
 Auto = Literal["auto"]
+LoraMode = Literal["auto", "always", "never"]
+"""Whether a job trains an adapter rather than all weights; `auto` leaves it to the size of the model."""
 
 
 class Hyperparameters(BaseModel):
@@ -35,22 +39,38 @@ class Hyperparameters(BaseModel):
     learning_rate_multiplier: float | Auto = "auto"
 
 
+class PreferenceHyperparameters(Hyperparameters):
+    """What the user of direct preference optimisation may choose."""
+
+    beta: float | Auto
+    """How much a step away from the base model weighs; without a default, since it tells the two kinds apart."""
+
+
+Choosable = PreferenceHyperparameters | Hyperparameters
+"""The choices of a job; their kind tells its method."""
+
+
 class JobSpec(BaseModel):
     """A training job, as its folder's `job.json` holds it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     job_id: str
+    base: str = ""
+    """The id of the model in `model_dir`, by which an adapter names what it stands on."""
     model_dir: Path
+    adapter_dir: Path | None = None
+    """An adapter on that model, which is trained further."""
+    lora: LoraMode = "auto"
     seed: int
-    hyperparameters: Hyperparameters
+    hyperparameters: Choosable
 
 
 class Planned(BaseModel):
     """The choices made for `auto`, and the work ahead."""
 
     kind: Literal["planned"] = "planned"
-    hyperparameters: Hyperparameters
+    hyperparameters: Choosable
     steps: int
     tokens: int
     message: str

@@ -1,5 +1,6 @@
 """Which models there are: base models below one folder, tuned ones in the database."""
 
+import json
 import shutil
 import sqlite3
 import time
@@ -12,6 +13,7 @@ from infra.model_server.settings import Settings
 
 BASE_OWNER = "system"
 TUNED_OWNER = "local"
+ADAPTER_CONFIG = "adapter_config.json"
 
 
 class ModelEntry(NamedTuple):
@@ -23,6 +25,8 @@ class ModelEntry(NamedTuple):
     owner: str
     base: str
     """The base model that it comes from; its own id for a base model."""
+    adapts: str | None = None
+    """The model whose weights it needs, where it is an adapter."""
 
 
 class Registry:
@@ -54,11 +58,24 @@ class Registry:
         known = ", ".join(entry.model_id for entry in bases) or f"none in {self._settings.models}"
         raise ModelNotFoundError(f"The model {model_id!r} does not exist. Base models: {known}.", "model")
 
+    def weights(self, entry: ModelEntry) -> ModelEntry:
+        """Return the model that holds a model's weights: itself, or what it adapts.
+
+        Raises:
+            ModelNotFoundError: if an adapter's model is there no more.
+        """
+        return entry if entry.adapts is None else self.get(entry.adapts)
+
     def delete(self, model_id: str) -> dict[str, Any]:
         """Delete a tuned model and its folder."""
         entry = self.get(model_id)
         if entry.owner != TUNED_OWNER:
             raise InvalidRequestError(f"{model_id!r} is a base model; only fine-tuned ones can be deleted.", "model")
+        if standing := [other.model_id for other in self.entries() if other.adapts == model_id]:
+            raise InvalidRequestError(
+                f"{model_id!r} is adapted by {len(standing)} other models; delete those first: {standing[0]!r}.",
+                "model",
+            )
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM models WHERE id = ?", (model_id,))
         shutil.rmtree(entry.folder, ignore_errors=True)
@@ -73,7 +90,15 @@ class Registry:
 
     def _entry(self, row: sqlite3.Row) -> ModelEntry:
         folder = self._settings.tuned_models / row["folder"]
-        return ModelEntry(row["id"], folder, row["created_at"], TUNED_OWNER, row["base"])
+        return ModelEntry(row["id"], folder, row["created_at"], TUNED_OWNER, row["base"], _adapted_by(folder))
+
+
+def _adapted_by(folder: Path) -> str | None:
+    config = folder / ADAPTER_CONFIG
+    if not config.is_file():
+        return None
+    adapted: str = json.loads(config.read_text(encoding="utf-8"))["base_model_name_or_path"]
+    return adapted
 
 
 def model_object(entry: ModelEntry) -> dict[str, Any]:

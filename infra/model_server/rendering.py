@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from infra.model_server.errors import RenderingError
+from infra.model_server.guidance import Guide
 
 IGNORED = -100
 """The label of a token that is not trained."""
@@ -61,6 +62,15 @@ class ForcesCalls(Protocol):
 
     def call_prefix(self, name: str | None) -> list[int]:
         """Return the tokens that begin a call: of the named tool, or of any."""
+        ...
+
+
+@runtime_checkable
+class GuidesCalls(Protocol):
+    """A renderer that can hold tool calls to their schemas."""
+
+    def guide(self, tools: Sequence[Mapping[str, Any]], written: Sequence[int]) -> Guide | None:
+        """Return what guides an answer that began with `written`; None where this model's form has no grammar."""
         ...
 
 

@@ -8,6 +8,7 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
+from infra.model_server import documents
 from infra.model_server.chat import Chat
 from infra.model_server.schemas import ChatRequest
 from infra.model_server.services import Services
@@ -18,11 +19,11 @@ DISCONNECT_POLL_SECONDS = 0.5
 
 def chat_router(services: Services) -> APIRouter:
     """Return the route over `services.engine`."""
-    router = APIRouter(tags=["chat"])
+    router = APIRouter(tags=["chat"], responses=documents.ERRORS)
     # Held in the event loop, so that requests which wait for a model to load do not occupy a thread each.
     loading = asyncio.Lock()
 
-    @router.post("/chat/completions")
+    @router.post("/chat/completions", **documents.COMPLETION)
     async def create(request: Request, body: ChatRequest) -> Response:
         """Answer a conversation."""
         entry = await run_in_threadpool(services.registry.get, body.model)

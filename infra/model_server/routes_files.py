@@ -7,38 +7,24 @@ from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
+from infra.model_server import documents
 from infra.model_server.errors import InvalidRequestError, UnsupportedError
 from infra.model_server.services import Services
-
-UPLOAD_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file", "purpose"],
-                    "properties": {"file": {"type": "string", "format": "binary"}, "purpose": {"type": "string"}},
-                }
-            }
-        },
-    }
-}
 
 
 def files_router(services: Services) -> APIRouter:
     """Return the routes over `services.files`."""
-    router = APIRouter(tags=["files"])
+    router = APIRouter(tags=["files"], responses=documents.ERRORS)
     files = services.files
 
-    @router.post("/files", openapi_extra=UPLOAD_BODY)
+    @router.post("/files", openapi_extra=documents.UPLOAD, **documents.FILE)
     async def create(request: Request) -> dict[str, Any]:
         """Store an upload; a fine-tuning file is checked line by line."""
         async with request.form(max_files=1, max_fields=10) as form:
             upload, purpose = _fields(form)
             return await run_in_threadpool(files.add, upload.file, upload.filename or "upload", purpose)
 
-    @router.get("/files")
+    @router.get("/files", **documents.FILES)
     def page(
         after: str | None = None,
         limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
@@ -48,18 +34,18 @@ def files_router(services: Services) -> APIRouter:
         """List files."""
         return files.page(after=after, limit=limit, purpose=purpose, ascending=order == "asc")
 
-    @router.get("/files/{file_id}")
+    @router.get("/files/{file_id}", **documents.FILE)
     def retrieve(file_id: str) -> dict[str, Any]:
         """Describe a file."""
         return files.get(file_id)
 
-    @router.get("/files/{file_id}/content", response_class=FileResponse)
+    @router.get("/files/{file_id}/content", response_class=FileResponse, **documents.CONTENT)
     def content(file_id: str) -> FileResponse:
         """Return a file's bytes."""
         name = files.get(file_id)["filename"]
         return FileResponse(files.content(file_id), media_type="application/octet-stream", filename=name)
 
-    @router.delete("/files/{file_id}")
+    @router.delete("/files/{file_id}", **documents.FILE_DELETED)
     def delete(file_id: str) -> dict[str, Any]:
         """Delete a file."""
         return files.delete(file_id)

@@ -14,17 +14,18 @@ from infra.model_server.database import Database
 from infra.model_server.errors import ModelNotFoundError
 from infra.model_server.files import FileStore
 from infra.model_server.ingest import checkpoint_folder, model_name, result_csv, store
-from infra.model_server.jobs import JobStore
+from infra.model_server.jobs import JobStore, choices_of
 from infra.model_server.progress import (
     FINAL_MODEL,
     LOG_NAME,
+    PAUSE_NAME,
     SPEC_NAME,
     Checkpoint,
     Dated,
     Done,
     Failed,
-    Hyperparameters,
     JobSpec,
+    LoraMode,
     ProgressReader,
 )
 from infra.model_server.registry import ModelEntry, Registry
@@ -98,7 +99,7 @@ class Runner(threading.Thread):
         """Remove what ended jobs left; a failed one keeps its log."""
         for folder in self._settings.jobs.iterdir():
             job = self._database.row("SELECT status FROM jobs WHERE id = ?", (folder.name,))
-            if job is None or job["status"] in ("queued", "running"):
+            if job is None or job["status"] in ("queued", "running", "paused"):
                 continue
             if job["status"] != "failed":
                 shutil.rmtree(folder, ignore_errors=True)
@@ -111,13 +112,19 @@ class Runner(threading.Thread):
 
     def _train(self, job: sqlite3.Row) -> None:
         try:
-            base = self._registry.get(job["model"])
+            entry = self._registry.get(job["model"])
+            weights = self._registry.weights(entry)
         except ModelNotFoundError as error:
             self._jobs.fail(job["id"], "model_not_found", str(error))
             return
         job_dir = self._job_dir(job)
+        if end := self._ingest(job, ProgressReader(job_dir)):
+            # The last trainer had ended when the job was paused, or its server was killed.
+            self._finish(job, end)
+            return
         try:
-            _write_spec(job_dir, job, base)
+            (job_dir / PAUSE_NAME).unlink(missing_ok=True)
+            _write_spec(job_dir, job, entry, weights, self._settings.lora)
             child = _start_trainer(job_dir)
         except OSError as error:
             self._jobs.fail(job["id"], "storage_failed", f"The job's folder cannot be written: {error}")
@@ -126,18 +133,23 @@ class Runner(threading.Thread):
             end = self._follow(job, child)
         finally:
             _end_trainer(child)
-        if not self._stopping.is_set():
-            self._finish(job, end or _reason(job_dir, child.returncode))
+        if end is not None and not self._stopping.is_set():
+            self._finish(job, end)
 
     def _follow(self, job: sqlite3.Row, child: subprocess.Popen[bytes]) -> Done | Failed | None:
-        """Store what the trainer reports until it ends, or must end; return how it said it ended."""
-        reader = ProgressReader(self._job_dir(job))
-        while not self._stopping.is_set() and self._jobs.status(job["id"]) == "running":
-            ended = child.poll() is not None
+        """Store what the trainer reports until it ends, or must end; return how the job ended, if it did."""
+        job_dir = self._job_dir(job)
+        reader = ProgressReader(job_dir)
+        while not self._stopping.is_set() and (status := self._jobs.status(job["id"])) in ("running", "paused"):
+            if status == "paused":
+                (job_dir / PAUSE_NAME).touch()
+            exit_status = child.poll()
             # Read after the poll, so that what was written just before the end is not missed.
             end = self._ingest(job, reader)
-            if end is not None or ended:
+            if end is not None:
                 return end
+            if exit_status is not None:
+                return None if status == "paused" and exit_status == 0 else _reason(job_dir, exit_status)
             self._wake.wait(POLL_SECONDS)
             self._wake.clear()
         return None
@@ -190,16 +202,19 @@ class Runner(threading.Thread):
         return self._settings.jobs / str(job["id"])
 
 
-def _write_spec(job_dir: Path, job: sqlite3.Row, base: ModelEntry) -> None:
+def _write_spec(job_dir: Path, job: sqlite3.Row, entry: ModelEntry, weights: ModelEntry, lora: LoraMode) -> None:
     """Write what the trainer is to do, once: later starts must do the same although `auto` was replaced meanwhile."""
     path = job_dir / SPEC_NAME
     if path.exists():
         return
     spec = JobSpec(
         job_id=job["id"],
-        model_dir=base.folder.resolve(),
+        base=weights.model_id,
+        model_dir=weights.folder.resolve(),
+        adapter_dir=None if entry is weights else entry.folder.resolve(),
+        lora=lora,
         seed=job["seed"],
-        hyperparameters=Hyperparameters.model_validate_json(job["hyperparameters"]),
+        hyperparameters=choices_of(job),
     )
     partial = path.with_suffix(".partial")
     partial.write_text(spec.model_dump_json(), encoding="utf-8")

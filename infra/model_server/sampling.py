@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import torch
 
+from infra.model_server.guidance import Guide
+
 
 class Sampler(NamedTuple):
     """How one sequence picks its tokens; without a generator it takes the likeliest."""
@@ -12,27 +14,40 @@ class Sampler(NamedTuple):
     temperature: float
     top_p: float
     generator: torch.Generator | None
+    guide: Guide | None = None
+    """Says which tokens may come; this sequence's own."""
 
 
-def sampler(temperature: float, top_p: float, seed: int | None) -> Sampler:
+def sampler(temperature: float, top_p: float, seed: int | None, guide: Guide | None = None) -> Sampler:
     """Return a sampler; a temperature of 0 is greedy, and a seed makes the others repeatable."""
     if temperature == 0:
-        return Sampler(0.0, 1.0, None)
+        return Sampler(0.0, 1.0, None, guide)
     generator = torch.Generator()
     if seed is None:
         generator.seed()
     else:
         generator.manual_seed(seed % 2**63)
-    return Sampler(temperature, top_p, generator)
+    return Sampler(temperature, top_p, generator, guide)
 
 
 def pick(logits: torch.Tensor, samplers: Sequence[Sampler]) -> list[int]:
     """Return one token for each row of `logits` [rows, vocabulary]."""
     tokens: list[int] = logits.argmax(-1).tolist()
     for row, by in enumerate(samplers):
-        if by.generator is not None:
+        if by.guide is not None:
+            tokens[row] = _guided(logits[row].float().cpu(), by, by.guide)
+        elif by.generator is not None:
             tokens[row] = _draw(logits[row].float().cpu(), by, by.generator)
     return tokens
+
+
+def _guided(logits: torch.Tensor, by: Sampler, guide: Guide) -> int:
+    allowed = guide.allowed(len(logits))
+    if allowed is not None:
+        logits = logits.masked_fill(~allowed, -torch.inf)
+    token = int(logits.argmax()) if by.generator is None else _draw(logits, by, by.generator)
+    guide.take(token)
+    return token
 
 
 def _draw(logits: torch.Tensor, by: Sampler, generator: torch.Generator) -> int:

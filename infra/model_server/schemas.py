@@ -43,11 +43,24 @@ class Supervised(Request):
     hyperparameters: HyperparameterChoice | None = None
 
 
+class PreferenceChoice(HyperparameterChoice):
+    """The hyper-parameters of direct preference optimisation."""
+
+    beta: Annotated[float, Field(gt=0, le=2, allow_inf_nan=False)] | Auto | None = None
+
+
+class Preference(Request):
+    """Options of direct preference optimisation."""
+
+    hyperparameters: PreferenceChoice | None = None
+
+
 class Method(Request):
     """How to fine-tune."""
 
-    type: Literal["supervised"]
+    type: Literal["supervised", "dpo"]
     supervised: Supervised | None = None
+    dpo: Preference | None = None
 
 
 class Body(Request):

@@ -13,6 +13,7 @@ from infra.model_server.loaded import ModelPool
 from infra.model_server.registry import Registry
 from infra.model_server.runner import Runner
 from infra.model_server.settings import Settings
+from infra.model_server.webhooks import Notifier
 
 
 class Services(NamedTuple):
@@ -26,16 +27,21 @@ class Services(NamedTuple):
     pool: ModelPool
     engine: Engine
     runner: Runner
+    notifier: Notifier | None
     lock: IO[str]
 
     def start(self) -> None:
         """Start training and answering."""
         self.engine.start()
         self.runner.start()
+        if self.notifier is not None:
+            self.notifier.start()
 
     def stop(self) -> None:
         """End training and answering; an unfinished job goes on when the server starts again."""
         self.runner.stop()
+        if self.notifier is not None:
+            self.notifier.stop()
         self.engine.stop()
         self.database.close()
         self.lock.close()
@@ -49,16 +55,20 @@ def build_services(settings: Settings) -> Services:
     """
     lock = _locked(settings.data)
     database = Database(settings.database)
-    files, jobs, registry = FileStore(database, settings), JobStore(database), Registry(database, settings)
+    url, secret = settings.webhook_url, settings.webhook_secret
+    notifier = Notifier(database, url, secret) if url and secret else None
+    files, registry = FileStore(database, settings), Registry(database, settings)
+    jobs = JobStore(database, notifies=notifier is not None)
     return Services(
         settings=settings,
         database=database,
         files=files,
         jobs=jobs,
         registry=registry,
-        pool=ModelPool(settings),
+        pool=ModelPool(settings, registry),
         engine=Engine(max_waiting=settings.max_waiting, max_batch=settings.max_batch),
         runner=Runner(database, settings, files=files, jobs=jobs, registry=registry),
+        notifier=notifier,
         lock=lock,
     )
 

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from infra.model_server.progress import LoraMode
+
 BASE_MODELS = Path(__file__).parent / "base"
 MEBIBYTE = 1 << 20
 
@@ -30,6 +32,11 @@ class Settings(BaseModel):
     loaded_models_bytes: int = 8 * 1024 * MEBIBYTE
     """Loaded models are unloaded, the longest unused first, above this size; the last one never is."""
     max_queued_jobs: int = 100
+    lora: LoraMode = "auto"
+    webhook_url: str | None = None
+    """Where the end of each job is reported."""
+    webhook_secret: str | None = Field(default=None, repr=False)
+    """`whsec_` and a key in base64, which signs the reports."""
 
     @property
     def database(self) -> Path:

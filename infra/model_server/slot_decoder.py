@@ -6,6 +6,9 @@ from typing import Any
 
 from infra.model_server.slot_text import WHITESPACE, Slots, Vocabulary, expected_gap
 
+REFERENCE = "<from>"
+"""How a reference shows that breaks off before its anchor."""
+
 
 class MalformedError(ValueError):
     """The tokens are not a well-formed call."""
@@ -18,7 +21,7 @@ class Decoder:
         """Decode with this vocabulary for the conversation of these slots."""
         self.v = vocabulary
         self.slots = slots
-        self._names = {i: n for n, i in vocabulary.special.items()}
+        self._names = {i: n for n, i in vocabulary.special.items()} | {vocabulary.reference: REFERENCE}
 
     def text(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens; structure tokens that have no place in text appear by name."""

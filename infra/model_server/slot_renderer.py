@@ -8,6 +8,7 @@ import json
 import random
 import secrets
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ class SlotRenderer:
         if not isinstance(state, Slots):
             raise TypeError(f"state is what render returned, not {type(state).__name__}")
         decoder = Decoder(self.v, state)
-        tokens = [t for t in token_ids if t not in self.stop_ids]
+        tokens = self._without_references([t for t in token_ids if t not in self.stop_ids])
         call = self.v.special["<call>"]
         if call not in tokens:
             return {"role": "assistant", "content": decoder.text(tokens)}
@@ -69,6 +70,20 @@ class SlotRenderer:
             function = {"name": name, "arguments": arguments}
             calls.append({"id": f"call_{secrets.token_hex(8)}", "type": "function", "function": function})
         return {"role": "assistant", "content": decoder.text(tokens[:first]) or None, "tool_calls": calls}
+
+    def _without_references(self, tokens: Sequence[int]) -> list[int]:
+        """Leave out what stands before the identifier of a reference: all from its mark to the last anchor."""
+        out: list[int] = []
+        opened: int | None = None
+        for token, following in pairwise([*tokens, self.pad_id]):
+            if self.v.is_anchor(token):
+                if self.v.is_slot(following):
+                    out, opened = out[:opened], None
+                continue
+            if token == self.v.reference:
+                opened = len(out)
+            out.append(token)
+        return out
 
     def call_prefix(self, name: str | None) -> list[int]:
         """Return the tokens that force a call, of the named tool where a name is given."""

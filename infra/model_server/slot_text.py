@@ -1,20 +1,28 @@
 """Text and JSON as tokens in which every uncommon word and every identifier is one *slot*.
 
 A slot stands for one exact string of one conversation, numbered by first appearance. To copy an order id the model
-copies one token, and it cannot misspell it; the server maps the slot back. Everything is reversible byte for byte.
+copies one token, and it cannot misspell it; the server maps the slot back. Everything that the model may write is
+reversible byte for byte.
+
+An *anchor* stands for one record of a list or table, before and after each field of the record. An identifier that
+the model takes from a record is written as a *reference*: what the record is (a name, the options of a variant), its
+anchor, the field, the anchor again, the identifier. So "the item id of the Phone Case" is a chain of short steps,
+from the words to the anchor and from field and anchor to the id; and of several words ("blue, large") each votes for
+the anchors beside it. What stands before the identifier in a reference vanishes when tokens are read back.
 """
 
 import json
 import random
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 SPECIALS = (
     *("<pad>", "<end>", "<tools>", "<user>", "<assistant>", "<call>", "<tool>", "<{>", "<}>", "<[>", "<]>"),
     *("<:>", "<=>", "<,>", "<(>", "<)>", "<text>", "<cap>", "<up>", "<join>", "<space>", "<spell>", "</spell>"),
 )
 SLOTS = 192
+ANCHORS = 96
 BYTES = 256
 
 WHITESPACE = frozenset(" \t\n\r\f\v")
@@ -29,14 +37,16 @@ _SENTENCE_ENDS = frozenset(("", ".", "!", "?"))
 
 
 class Vocabulary:
-    """The token ids: specials, then bytes, then slots, then words."""
+    """The token ids: specials, then bytes, slots, anchors, the mark that opens a reference, and words."""
 
     def __init__(self, words: Sequence[str]) -> None:
         """Number the tokens; `words` are surfaces, lower-case but for exceptions such as "I"."""
         self.special = {name: i for i, name in enumerate(SPECIALS)}
         self.first_byte = len(SPECIALS)
         self.first_slot = self.first_byte + BYTES
-        self.first_word = self.first_slot + SLOTS
+        self.first_anchor = self.first_slot + SLOTS
+        self.reference = self.first_anchor + ANCHORS
+        self.first_word = self.reference + 1
         self.words = list(words)
         self.word = {w: self.first_word + i for i, w in enumerate(words)}
         self.size = self.first_word + len(words)
@@ -47,19 +57,27 @@ class Vocabulary:
 
     def is_slot(self, token: int) -> bool:
         """Tell whether the token is a slot."""
-        return self.first_slot <= token < self.first_word
+        return self.first_slot <= token < self.first_anchor
+
+    def is_anchor(self, token: int) -> bool:
+        """Tell whether the token is an anchor."""
+        return self.first_anchor <= token < self.reference
 
 
 class Slots:
-    """The slots of one conversation: string to slot number and back."""
+    """The slots of one conversation: string to slot number and back; and the anchors of its records."""
 
     def __init__(self, rng: random.Random | None = None) -> None:
-        """Number by first appearance; with `rng` (training) in a random order, so that no slot means anything."""
+        """Number by first appearance; with `rng` (training) in a random order, so that no number means anything."""
         self._order = list(range(SLOTS))
+        self._anchor_order = list(range(ANCHORS))
         if rng is not None:
             rng.shuffle(self._order)
+            rng.shuffle(self._anchor_order)
         self._slot: dict[str, int] = {}
         self._string: dict[int, str] = {}
+        self._records: dict[frozenset[str], int] = {}
+        self._reference: dict[str, Reference] = {}
 
     def find(self, string: str) -> int | None:
         """Return the string's slot, or None where it has none."""
@@ -78,6 +96,39 @@ class Slots:
         """Return what a slot stands for; an unassigned one is visibly nobody's value."""
         return self._string.get(slot, f"unknown_{slot}")
 
+    def record(self, identifiers: Mapping[str, str], description: Sequence[str]) -> int | None:
+        """Return the anchor of the record with these identifiers (by field), giving it one where any is left.
+
+        The same record has the same anchor when it is shown again, also in part. An identifier belongs to the record
+        that showed it first; one that was known before (the customer named it, say) belongs to none.
+        """
+        strings = frozenset(identifiers.values())
+        if strings:
+            for known, anchor in self._records.items():
+                if strings <= known:
+                    return anchor
+        if len(self._records) == ANCHORS:
+            return None
+        number = len(self._records)
+        anchor = self._anchor_order[number]
+        self._records[strings or frozenset((f"record {number}",))] = anchor
+        for field, string in identifiers.items():
+            if string not in self._slot:
+                self._reference.setdefault(string, Reference(tuple(description), anchor, field))
+        return anchor
+
+    def reference(self, string: str) -> "Reference | None":
+        """Return where an identifier was taken from, or None where it belongs to no record."""
+        return self._reference.get(string)
+
+
+class Reference(NamedTuple):
+    """A field of a record, as the model refers to it."""
+
+    description: tuple[str, ...]
+    anchor: int
+    field: str
+
 
 class Encoder:
     """Turns text and JSON into tokens; `copying` (the model's own turns) uses slots but never makes one."""
@@ -87,6 +138,7 @@ class Encoder:
         self.v = vocabulary
         self.slots = slots
         self.copying = False
+        self._describing = False
 
     def text(self, text: str, *, prose: bool = True) -> list[int]:
         """Encode free text. Spaces that a reader would expect cost nothing.
@@ -120,9 +172,9 @@ class Encoder:
         if isinstance(value, str):
             return [s["<:>"], *self.text(value, prose=False)]
         if isinstance(value, list):
-            return [s["<[>"], *(t for item in value for t in self.value(item)), s["<]>"]]
+            return [s["<[>"], *(t for item in value for t in self._item(item)), s["<]>"]]
         if isinstance(value, dict):
-            return self._object(value)
+            return self._table(value) if self._is_table(value) else self._object(value)
         return [s["<=>"], *self.text(json.dumps(value))]
 
     def _object(self, value: dict[str, Any]) -> list[int]:
@@ -136,6 +188,42 @@ class Encoder:
             out += self.value(item)
             comma = not isinstance(item, (dict, list))
         return [*out, s["<}>"]]
+
+    def _item(self, item: Any) -> list[int]:
+        return self._record(item) if isinstance(item, dict) and not self.copying else self.value(item)
+
+    def _is_table(self, value: dict[str, Any]) -> bool:
+        return not self.copying and bool(value) and all(isinstance(item, dict) for item in value.values())
+
+    def _table(self, value: dict[str, Any]) -> list[int]:
+        """Encode records by key; a key that its record holds as well is not written twice."""
+        out = [self.v.special["<{>"]]
+        for key, record in value.items():
+            if key not in record.values():
+                out += self.name(key)
+            out += self._record(record, key)
+        return [*out, self.v.special["<}>"]]
+
+    def _record(self, record: dict[str, Any], key: str = "") -> list[int]:
+        """Encode an object of a list or table; what is nested in it is not set apart."""
+        fields = {**record, "": key}
+        identifiers = {name: value for name, value in fields.items() if _is_identifier(value)}
+        anchor = self.slots.record(identifiers, _description(record))
+        if anchor is None:
+            return self._object(record)
+        mark = [self.v.first_anchor + anchor]
+        return [self.v.special["<{>"], *mark, *self._fields(record, mark), self.v.special["<}>"]]
+
+    def _fields(self, record: dict[str, Any], mark: list[int]) -> list[int]:
+        out: list[int] = []
+        for key, item in record.items():
+            if isinstance(item, dict) and not self._is_table(item):
+                out += self._fields(item, mark)
+            elif _is_identifier(item):
+                out += [*self.name(key), *mark, *self.text(item), *mark]
+            else:
+                out += [*self.name(key), *self.value(item), *mark]
+        return out
 
     def _gap(self, before: str, piece: str, gap: str) -> list[int]:
         if gap == expected_gap(before, piece):
@@ -158,12 +246,38 @@ class Encoder:
             return self._slot(piece)
         return [self.v.special[mark], known]
 
+    def _taken_from(self, string: str) -> list[int]:
+        """Encode what stands before an identifier that the model takes from a record."""
+        reference = self.slots.reference(string) if self.copying and not self._describing else None
+        if reference is None:
+            return []
+        self._describing = True
+        words = [token for part in reference.description for token in self.text(part, prose=False)]
+        self._describing = False
+        anchor = self.v.first_anchor + reference.anchor
+        field = [*self.name(reference.field), anchor] if reference.field else []
+        return [self.v.reference, *words, anchor, *field]
+
     def _slot(self, string: str) -> list[int]:
         slot = self.slots.find(string) if self.copying else self.slots.assign(string)
         if slot is not None:
-            return [self.v.first_slot + slot]
+            return [*self._taken_from(string), self.v.first_slot + slot]
         spelled = [self.v.first_byte + b for b in string.encode()]
         return [self.v.special["<spell>"], *spelled, self.v.special["</spell>"]]
+
+
+def _description(record: dict[str, Any]) -> list[str]:
+    """Return the words of the first field of a record that is not an identifier; of an object, all its words."""
+    for value in record.values():
+        if isinstance(value, str) and value and not _is_identifier(value):
+            return [value]
+        if isinstance(value, dict) and value and all(isinstance(part, str) for part in value.values()):
+            return list(value.values())
+    return []
+
+
+def _is_identifier(value: Any) -> bool:
+    return isinstance(value, str) and [*_pieces(value)] == [(value, True)]
 
 
 def _pieces(text: str) -> Iterator[tuple[str, bool]]:

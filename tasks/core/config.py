@@ -3,10 +3,10 @@
 import difflib
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from tasks.core.errors import ConfigError
 from tasks.core.provider import JobField, ProviderKind
@@ -17,6 +17,8 @@ from tasks.core.scenario import Intent
 NO_PROFILES = frozenset({"prices", "sunset"})
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
+# `format` comes first: the others count on it.
+Gate = Literal["format", "policy", "provenance", "length", "execution", "goal", "duplicate", "near_duplicate"]
 
 
 class WorldConfig(Record):
@@ -39,13 +41,29 @@ class SynthesisConfig(Record):
     max_result_chars: Positive = Field(
         4000, description="Most characters of tool results in a conversation: the window of a small model is short."
     )
+    coverage: dict[str, Positive] = Field(
+        default_factory=dict,
+        description="Fewest training examples by 'tool outcome rule', such as 'cancel_pending_order refused "
+        "wrong_state'; what is missing is played on top.",
+    )
     shard_size: Positive = Field(100, description="Conversations per shard; a finished shard is never played again.")
 
 
 class ValidationConfig(Record):
     """Which gates a conversation must pass, and how many must get through."""
 
-    gates: tuple[Literal["format", "execution", "provenance"], ...] = ("format", "execution", "provenance")
+    gates: tuple[Gate, ...] = Field(get_args(Gate), description="In this order; a conversation stops at the first.")
+    max_tokens: Positive = Field(65_536, description="Most tokens of a row, estimated: what hosted providers take.")
+    similarity: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.95, description="Share of word triples that makes two conversations with the same calls near duplicates."
+    )
+    private: frozenset[str] = Field(
+        frozenset({"user_id", "order_id", "email", "payment_method_id"}),
+        description="Arguments whose values belong to one customer and must not be on both sides of the split.",
+    )
+    max_overlap: Share = Field(
+        0.1, description="Largest share of the held-out customers' runs of eight words that training may hold too."
+    )
     min_yield: Share = Field(0.9, description="Smallest share of conversations that must pass; less stops the run.")
 
 
@@ -115,6 +133,16 @@ class SunsetConfig(Record):
     )
 
 
+class ArmConfig(Record):
+    """A model or a way of asking that is measured beside base and tuned, on the same decisions."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
+    model: str = Field("base", description="'base' or 'tuned' of the run, or the id of another model.")
+    prompt: Literal["policy", "short"] = Field("policy", description="The recorded system prompt, or short_prompt.")
+    examples: int = Field(0, ge=0, le=20, description="Similar moves of the training rows to show in the prompt.")
+    provider: ProviderConfig | None = Field(None, description="Where the model is served, if not where base is.")
+
+
 class EvaluationConfig(Record):
     """How decisions are asked and how sure the answer must be."""
 
@@ -124,6 +152,32 @@ class EvaluationConfig(Record):
     seed: int = Field(7, description="Of the answers, where the provider honours it, and of the resamples.")
     bootstrap_samples: Positive = Field(2000, description="Resamples, clustered by conversation.")
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    wanted_difference: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.05, description="The smallest difference worth telling; the report says how many decisions would tell it."
+    )
+    arms: tuple[ArmConfig, ...] = Field(
+        (), description="Measured beside base and tuned; each costs a whole evaluation."
+    )
+    short_prompt: str = Field(
+        "You are the customer service agent of a shop. Serve the customer with the tools that you have.",
+        description="System prompt of the arms that do without the policy.",
+    )
+    power: Annotated[float, Field(gt=0.5, lt=1)] = Field(0.8, description="Chance of telling such a difference.")
+
+    @field_validator("arms")
+    @classmethod
+    def _check_names(cls, arms: tuple[ArmConfig, ...]) -> tuple[ArmConfig, ...]:
+        names = ["base", "tuned", *(arm.name for arm in arms)]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two arms are named {twice[0]!r}; base and tuned are there already")
+        return arms
+
+
+class ReplayConfig(Record):
+    """The replay family: stories like Noah Brown's that base and tuned are held against."""
+
+    folder: Path = Field(Path("configs/replay"), description="Of the frozen members, JSON lines; `zava replay add`.")
+    seeds: int = Field(1, ge=0, description="Stories of each kind that a run plays; the pack holds five. 0: none.")
 
 
 class TrackingConfig(Record):
@@ -158,6 +212,7 @@ class Profile(Record):
     training: TrainingConfig
     sunset: SunsetConfig = SunsetConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    replay: ReplayConfig = ReplayConfig()
     tracking: TrackingConfig = TrackingConfig()
     services: ServicesConfig = ServicesConfig()
 

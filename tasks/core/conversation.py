@@ -1,9 +1,10 @@
 """Conversations: OpenAI messages with real tool results."""
 
 import json
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from tasks.core.record import Record
+from tasks.core.scenario import GoldCall
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -56,6 +57,14 @@ class Message(Record):
         )
 
 
+class Fault(NamedTuple):
+    """Why a row is refused: the kind, the same for all rows with that fault; the detail; the turn from 0, if one."""
+
+    kind: str
+    detail: str = ""
+    turn: int | None = None
+
+
 class GateVerdict(Record):
     """What one gate said of one conversation. `reason` is empty where it passed."""
 
@@ -65,8 +74,18 @@ class GateVerdict(Record):
     turn: int | None = None
 
 
+class Goal(Record):
+    """How a scenario must end: the changes that must have been made, in order, and the outcome of each request."""
+
+    writes: tuple[GoldCall, ...]
+    outcome: str
+
+
 class Conversation(Record):
-    """A played scenario. `messages` starts with the system prompt; `template_ids` are those of the customer's words."""
+    """A played scenario. `messages` starts with the system prompt; `template_ids` are those of the customer's words.
+
+    Without a `goal` nobody wrote down how it must end, and the goal gate lets it pass.
+    """
 
     id: str
     scenario_id: str
@@ -78,4 +97,5 @@ class Conversation(Record):
     messages: tuple[Message, ...]
     outcome: str
     final_state: str
+    goal: Goal | None = None
     verdicts: tuple[GateVerdict, ...] = ()

@@ -54,6 +54,20 @@ class ScriptedCustomer:
                 parts = [self._noisy(Said(self._say("vague"), {}))]
         return _joined(*(Said(text, {}) for text in greeting), *parts)
 
+    def can_answer(self, question: Question) -> bool:
+        """Whether the scenario says anything about a question at this point."""
+        match question:
+            case "request":
+                return self._next < len(self._scenario.requests)
+            case "reason":
+                return self._next > 0 and "reason" in self._current.facts
+            case "refund" | "payment":
+                return self._next > 0 and "payment" in self._current.facts
+            case "confirmation":
+                return self._next > 0
+            case _:
+                return True
+
     def answer(self, question: Question) -> Said:
         """Answer what the agent asked."""
         match question:

@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from tasks.core.config import SynthesisConfig
 from tasks.core.errand import TRAPS, Errand, ErrandDrawer
@@ -18,6 +18,7 @@ OPENINGS: tuple[Literal["all", "request_first", "identity_first", "vague"], ...]
     "vague",
 )
 ONCE: frozenset[Intent] = frozenset({"update_address", "list_products", "order_status_by_item", "human"})
+Wish = tuple[Intent, Trap | None]
 CUSTOMERS_TRIED = 200
 PLANS_TRIED = 20  # where no customer has the records for a plan, another plan is drawn
 
@@ -28,36 +29,73 @@ def draw_scenarios(shop: ShopView, config: SynthesisConfig, split: Split, count:
     Raises:
         SynthesisError: The shop has no customers in the split, or none with the records that an intent needs.
     """
+    cast = _cast(shop, split)
+    return [
+        _draw_one(shop, config, cast, f"{split}-{seed}-{number:05d}", random.Random(f"{seed}/{split}/{number}"))
+        for number in range(count)
+    ]
+
+
+def draw_wanted(
+    shop: ShopView, config: SynthesisConfig, wanted: Sequence[Wish], seed: int, batch: int
+) -> list[Scenario]:
+    """Return a training scenario for each wanted request, of that request alone.
+
+    Raises:
+        SynthesisError: No training customer has the records that a request needs.
+    """
+    cast = _cast(shop, "train")
+    return [
+        _draw_one(
+            shop,
+            config,
+            cast,
+            f"train-{seed}-wanted-{batch}-{number:05d}",
+            random.Random(f"{seed}/wanted/{batch}/{number}"),
+            [wish],
+        )
+        for number, wish in enumerate(wanted)
+    ]
+
+
+class _Cast(NamedTuple):
+    """The customers of a split, and those of them whom name and zip code tell apart from everybody else."""
+
+    split: Split
+    customers: Sequence[str]
+    known_by_name: Set[str]
+
+
+def _cast(shop: ShopView, split: Split) -> _Cast:
     customers = [user_id for user_id in shop.users if split_of(user_id) == split]
     if len(customers) < 2:
         raise SynthesisError(f"The shop has {len(customers)} customers in the split {split!r}; scenarios need 2.")
     namesakes = Counter(_name_zip(user) for user in shop.users.values())
     clear = {user_id for user_id in customers if namesakes[_name_zip(shop.users[user_id])] == 1}
-    return [_draw_one(shop, config, split, customers, clear, seed, number) for number in range(count)]
+    return _Cast(split, customers, clear)
 
 
 def _draw_one(
     shop: ShopView,
     config: SynthesisConfig,
-    split: Split,
-    customers: Sequence[str],
-    known_by_name: Set[str],
-    seed: int,
-    number: int,
+    cast: _Cast,
+    scenario_id: str,
+    rng: random.Random,
+    wanted: Sequence[Wish] | None = None,
 ) -> Scenario:
-    rng = random.Random(f"{seed}/{split}/{number}")
+    customers = cast.customers
     for _ in range(PLANS_TRIED):
-        plan = _plan(config, rng)
+        plan = wanted or _plan(config, rng)
         for customer_id in rng.sample(customers, min(CUSTOMERS_TRIED, len(customers))):
             errands = _draw_errands(ErrandDrawer(shop, customer_id, customers, rng), plan, config.max_result_chars)
             if errands is None:
                 continue
             return Scenario(
-                id=f"{split}-{seed}-{number:05d}",
+                id=scenario_id,
                 seed=rng.getrandbits(32),
-                split=split,
+                split=cast.split,
                 customer_id=customer_id,
-                authenticate_by=rng.choice(("email", "name_zip")) if customer_id in known_by_name else "email",
+                authenticate_by=rng.choice(("email", "name_zip")) if customer_id in cast.known_by_name else "email",
                 opening=rng.choice(OPENINGS),
                 requests=tuple(errand.request for errand in errands),
                 gold_writes=tuple(errand.call for errand in errands if errand.call is not None),
@@ -65,10 +103,10 @@ def _draw_one(
                 noise_rate=config.noise_rate,
             )
     wishes = ", ".join(f"{intent} ({trap})" if trap else intent for intent, trap in plan)
-    raise SynthesisError(f"No customer of the split {split!r} has the orders for {wishes}; take a larger shop.")
+    raise SynthesisError(f"No customer of the split {cast.split!r} has the orders for {wishes}; take a larger shop.")
 
 
-def _plan(config: SynthesisConfig, rng: random.Random) -> list[tuple[Intent, Trap | None]]:
+def _plan(config: SynthesisConfig, rng: random.Random) -> list[Wish]:
     """Return the intents of a conversation and their traps, in order; a human is always asked for last."""
     weights = REQUEST_COUNTS[: config.max_requests]
     count = rng.choices(range(1, len(weights) + 1), weights)[0]
@@ -91,9 +129,7 @@ def _trap(intent: Intent, rate: float, rng: random.Random) -> Trap | None:
     return rng.choice(traps) if traps and rng.random() < rate else None
 
 
-def _draw_errands(
-    drawer: ErrandDrawer, plan: Sequence[tuple[Intent, Trap | None]], max_chars: int
-) -> list[Errand] | None:
+def _draw_errands(drawer: ErrandDrawer, plan: Sequence[Wish], max_chars: int) -> list[Errand] | None:
     """Return an errand for each entry of the plan, or None where the records hold none or would be too long."""
     errands = []
     for intent, trap in plan:

@@ -2,11 +2,15 @@
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from tasks.core.conversation import ToolCall
+from tasks.core.failure import FailureKind
+from tasks.core.move import Act, Move
 from tasks.core.record import Record
 
 Kind = Literal["call", "text"]
-ErrorKind = Literal["timeout", "unreachable", "provider", "filtered", "context"]
+ErrorKind = Literal["timeout", "unreachable", "busy", "provider", "filtered", "context"]
 
 
 class EvalItem(Record):
@@ -47,7 +51,7 @@ class DecisionSet(Record):
 
 
 class Answer(Record):
-    """What a model answered to one request, or why there is no answer. Latency includes the client's retries."""
+    """What a model answered to one request, or why there is no answer. Latency is that of the last attempt."""
 
     content: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
@@ -64,7 +68,10 @@ class Score(Record):
 
     `name_right` is true when exactly the expected tools were called, `arguments_right` when their arguments were right
     too. `invented` names the argument values that nothing in the conversation holds; `invented_calls` counts the calls,
-    out of `calls`, that hold one.
+    out of `calls`, that hold one. `move` is what was right, `act` what the model's words did where it called nothing.
+    `equivalent` calls are not those expected but have the same effect or tell the same; `wrong_write` means that the
+    calls changed the shop, and otherwise than was right; both are known only where `judged`, on a sandbox of the shop.
+    `failure` says why a decision that is neither right nor equivalent came out wrong.
     """
 
     item_id: str
@@ -78,26 +85,55 @@ class Score(Record):
     invented: tuple[str, ...] = ()
     invented_calls: int = 0
     calls: int = 0
+    move: Move = "tell"
+    act: Act | None = None
+    judged: bool = False
+    equivalent: bool = False
+    wrong_write: bool = False
+    failure: FailureKind | None = None
     latency_s: float = 0.0
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
 
+class Played(Record):
+    """What came of a model's calls on a sandbox of the shop: `same`, as the right ones do or tell; `changed` it."""
+
+    same: bool
+    changed: bool
+
+
 class Metric(Record):
-    """A share (0..1) with its interval; `n` is the number of decisions, or of calls, that it is over."""
+    """A share (0..1) with its interval; `n` is the number of decisions, calls or points that it is over.
+
+    Where decisions were left unanswered, `worst` and `best` are the share had all of them come out wrong, or right.
+    """
 
     value: float
     low: float
     high: float
     n: int
+    worst: float | None = None
+    best: float | None = None
+
+
+class FailureExample(Record):
+    """A decision that came out wrong, to look at."""
+
+    kind: FailureKind
+    item_id: str
+    explanation: str
 
 
 class EvalReport(Record):
     """All metrics of one model (arm) on one decision set.
 
     `metrics` is by name (see `tasks.core.metrics`); a metric over nothing is left out, such as `tool_name_accuracy` of
-    a model that never calls. `slices` is by slice, such as "intent=cancel", then by metric. Latencies are over the
-    answered items; `seconds` is the wall time of the run that made the report, cached answers included.
+    a model that never calls. `slices` is by slice, such as "intent=cancel", then by metric. `outcomes` counts, by the
+    move that was right, what came of it: "right", "equivalent" or a kind of failure. `acts` counts, by what the right
+    words do, what the model did: an act, "call" or "no answer". `unjudged` wrong calls could not be played on the
+    shop. Latencies are over the answered items; `seconds` is the wall time of the run that made the report, cached
+    answers included. `unasked` is above 0 where the evaluation was stopped: then all else is over what was answered.
     """
 
     arm: str
@@ -105,6 +141,11 @@ class EvalReport(Record):
     decision_set_sha256: str
     metrics: dict[str, Metric]
     slices: dict[str, dict[str, Metric]]
+    outcomes: dict[str, dict[str, int]] = Field(default_factory=dict)
+    acts: dict[str, dict[str, int]] = Field(default_factory=dict)
+    examples: tuple[FailureExample, ...] = ()
+    unjudged: int = 0
+    unasked: int = 0
     errored: int
     latency_p50_s: float
     latency_p95_s: float
@@ -118,7 +159,9 @@ class EvalReport(Record):
 class Difference(Record):
     """The paired difference of one metric, second model minus first, on the same items.
 
-    `p_value` is McNemar's, which takes items as independent; None where the metric is over each model's own calls.
+    `p_value` is McNemar's, which takes items as independent; `p_clustered` is by permutation over conversations. Both
+    are None where the metric is over each model's own calls. `detectable` is the smallest true difference that this
+    set would show, and `needed` how many trials like these would show the one that the profile wants.
     """
 
     metric: str
@@ -129,6 +172,9 @@ class Difference(Record):
     high: float
     p_value: float | None
     n: int
+    p_clustered: float | None = None
+    detectable: float | None = None
+    needed: int | None = None
 
 
 class Comparison(Record):

@@ -1,14 +1,17 @@
-"""The gates that need no shop: is a row well-formed, and does every argument come from somewhere.
+"""The gates that need no shop: is a row well-formed, led by the policy, founded on what was said, and not too long.
 
-Both are pure functions over a row in the OpenAI shape: `messages`, `tools` and `parallel_tool_calls`.
+All are pure functions over a row in the OpenAI shape: `messages`, `tools` and `parallel_tool_calls`.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from tasks.core.conversation import GateVerdict
+from tasks.core.conversation import Fault, GateVerdict
+from tasks.core.policy import RETAIL, Procedure, breaches
 from tasks.core.provenance import Sources, unsourced
+from tasks.core.record import canonical_json
+from tasks.core.tokens import estimate_tokens
 from tasks.core.tool_schema import ToolBook, read_arguments
 
 ROW_KEYS = {"messages", "tools", "parallel_tool_calls"}
@@ -32,14 +35,6 @@ _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 Row = Mapping[str, Any]
 
 
-class Fault(NamedTuple):
-    """Why a row is refused: the kind, the same for all rows with that fault; the detail; the turn from 0, if one."""
-
-    kind: str
-    detail: str = ""
-    turn: int | None = None
-
-
 class ToolShelf:
     """Compiles the tools of a row once, as long as row after row has the same ones."""
 
@@ -47,13 +42,20 @@ class ToolShelf:
         """Start with no tools compiled."""
         self._tools: Any = None
         self._book: ToolBook | None = None
+        self._tokens = 0
 
     def book(self, tools: Sequence[Mapping[str, Any]]) -> ToolBook:
         """Return the compiled tools, or raise ValueError that says what is wrong with them."""
         if self._book is None or tools != self._tools:
             self._book = ToolBook(tools)
             self._tools = tools
+            self._tokens = estimate_tokens(canonical_json(tools))
         return self._book
+
+    def tokens(self, tools: Sequence[Mapping[str, Any]]) -> int:
+        """Return about how many tokens the tools are."""
+        self.book(tools)
+        return self._tokens
 
 
 def format_gate(row: Row, shelf: ToolShelf) -> GateVerdict:
@@ -62,14 +64,32 @@ def format_gate(row: Row, shelf: ToolShelf) -> GateVerdict:
 
 
 def provenance_gate(row: Row, shelf: ToolShelf) -> GateVerdict:
-    """Say whether every argument value of a well-formed row comes from somewhere."""
+    """Say whether every argument value of a well-formed row, and every id in its replies, comes from somewhere."""
     return _verdict("provenance", _first(_invented(row, shelf)))
 
 
-ROW_GATES: dict[str, Callable[[Row, ToolShelf], GateVerdict]] = {
-    "format": format_gate,
-    "provenance": provenance_gate,
-}
+def policy_gate(row: Row, procedure: Procedure = RETAIL, customer_id: str | None = None) -> GateVerdict:
+    """Say whether a well-formed row was led as the policy asks."""
+    return _verdict("policy", _first(breaches(row["messages"], procedure, customer_id)))
+
+
+def length_gate(row: Row, shelf: ToolShelf, most_tokens: int) -> GateVerdict:
+    """Say whether a well-formed row is short enough to be learned whole; its tokens are estimated, tools included."""
+    fixed, texts = shelf.tokens(row["tools"]), list(_texts(row))
+    # A token is one character at least, so most rows need no counting.
+    if fixed + sum(map(len, texts)) <= most_tokens:
+        return _verdict("length", None)
+    tokens = fixed + sum(map(estimate_tokens, texts))
+    fault = Fault("too long", f"about {tokens:,} tokens, more than {most_tokens:,}") if tokens > most_tokens else None
+    return _verdict("length", fault)
+
+
+def _texts(row: Row) -> Iterator[str]:
+    for message in row["messages"]:
+        yield message["content"] or ""
+        for call in message.get("tool_calls") or ():
+            yield call["function"]["name"]
+            yield call["function"]["arguments"]
 
 
 def kind_of(verdict: GateVerdict) -> str:
@@ -188,5 +208,9 @@ def _invented(row: Row, shelf: ToolShelf) -> Iterator[Fault]:
             yield from (
                 Fault("invented argument", f"{name} {found}", turn)
                 for found in unsourced(read_arguments(text), sources)
+            )
+        if message["role"] == "assistant" and message["content"]:
+            yield from (
+                Fault("invented in a reply", repr(found), turn) for found in sources.unfounded(message["content"])
             )
         sources.add(message)

@@ -4,8 +4,14 @@
 otherwise. With several calls it is the order-free F1 of these credits, each expected call matched at most once.
 Where the right move is to answer in text, it is 1.0 exactly when no tool was called.
 
-Arguments are compared as JSON values: numbers as numbers (12 is 12.0), a boolean is no number, and a string equals
-only the same string ("0071" is not "71", and "71" is not 71), since an id that looks like a number is not one.
+Arguments are compared as JSON values: numbers as numbers (12 is 12.0), a string that holds JSON as that JSON, other
+strings without the blanks around them. It grades as the grader that was published with the Zava demo does, except that
+
+- text is never a number: "0071" is not "71", and "71" is not 71, since an id that looks like a number is not one;
+- a call is matched once: there, an extra call of the right tool beside the right call still scores 1.0;
+- a boolean is no number: there, true is 1;
+- no text at all means no arguments: there, "" is not {};
+- arguments that are no JSON object are never right: there, any text equals the same text.
 """
 
 import json
@@ -79,7 +85,7 @@ def same_value(first: Any, second: Any) -> bool:
     """Return whether two JSON values are equal. A loop, not a recursion: depth is the model's to choose."""
     pairs = [(first, second)]
     while pairs:
-        a, b = pairs.pop()
+        a, b = map(_read_value, pairs.pop())
         if isinstance(a, dict) and isinstance(b, dict):
             if a.keys() != b.keys():
                 return False
@@ -91,6 +97,19 @@ def same_value(first: Any, second: Any) -> bool:
         elif _kind(a) != _kind(b) or a != b:
             return False
     return True
+
+
+def _read_value(value: Any) -> Any:
+    """Return what a value says: the JSON that a string holds, unless that is a number, or the string without blanks."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if not text.startswith(("{", "[", '"')) and text not in {"true", "false", "null"}:
+        return text
+    try:
+        return json.loads(value, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _kind(value: Any) -> str:

@@ -1,45 +1,66 @@
 """From scores to metrics with intervals and slices, and from two reports to their paired differences.
 
 Every metric is a share: hits over trials, both summed over decisions. A decision that errored, timed out or was
-filtered has value 0 and no call, so it fails wherever it is counted; `error_rate` and the best case stand beside it.
+filtered fails wherever it is counted; `error_rate`, and the worst and the best case of each metric, stand beside it.
 
-    next_tool_call_accuracy             call decisions graded 1.0 / call decisions; errors as failures: the worst case
-    next_tool_call_accuracy_best_case   the same with errors as successes; the truth lies between the two
-    decision_accuracy                   decisions graded 1.0 / decisions, text turns included
-    over_call_rate                      text decisions with a call / text decisions
-    missed_call_rate                    call decisions without a call / call decisions
-    tool_name_accuracy                  exactly the expected tools / call decisions with a call
-    argument_accuracy                   right arguments / call decisions with the right tools
-    propagation_accuracy                graded 1.0 / call decisions whose gold arguments hold a value from a tool
-    invented_argument_rate              calls with a value from nowhere / calls emitted
-    error_rate                          decisions without an answer / decisions
+    next_tool_call_accuracy   call decisions graded 1.0 / call decisions
+    equivalent_accuracy       call decisions graded 1.0, or with the same effect or information / call decisions
+    decision_accuracy         decisions graded 1.0 / decisions, text turns included
+    weighted_score            points / points to earn; a decision is worth 1, one that is to change the shop 3: earned
+                              where right or equivalent, 3 lost for another change than the right one, else nothing
+    over_call_rate            text decisions with a call, or without an answer / text decisions
+    missed_call_rate          call decisions without a call / call decisions
+    act_accuracy              text decisions whose words do what the right ones do (ask, confirm, ...) / text decisions
+    tool_name_accuracy        exactly the expected tools / call decisions with a call
+    argument_accuracy         right arguments / call decisions with the right tools
+    propagation_accuracy      graded 1.0 / call decisions whose gold arguments hold a value from a tool
+    invented_argument_rate    calls with a value from nowhere / calls emitted
+    error_rate                decisions without an answer / decisions
 """
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from tasks.core import statistics
 from tasks.core.config import EvaluationConfig
 from tasks.core.errors import EvaluationError
 from tasks.core.evaluation import Comparison, Difference, EvalReport, ItemMeta, Metric, Score
 
+HEADLINE = "next_tool_call_accuracy"
+
 Count = tuple[float, float]
 Measure = Callable[[ItemMeta, Score], Count]
 
 NOTHING: Count = (0, 0)
+# A wrong change of the shop costs as much as the right one is worth; a read that was not needed costs nothing.
+WRITE_WEIGHT = 3
 
 
 def _right(score: Score) -> bool:
     return score.value == 1.0
 
 
+def _good(score: Score) -> bool:
+    return _right(score) or score.equivalent
+
+
+def _points(score: Score) -> Count:
+    worth = WRITE_WEIGHT if score.move == "write" else 1
+    return (worth if _good(score) else -WRITE_WEIGHT if score.wrong_write else 0), worth
+
+
+def _over_call(score: Score) -> bool:
+    return score.called or score.error is not None
+
+
 MEASURES: Mapping[str, Measure] = {
     "next_tool_call_accuracy": lambda meta, score: (_right(score), 1) if meta.kind == "call" else NOTHING,
-    "next_tool_call_accuracy_best_case": lambda meta, score: (
-        (_right(score) or score.error is not None, 1) if meta.kind == "call" else NOTHING
-    ),
+    "equivalent_accuracy": lambda meta, score: (_good(score), 1) if meta.kind == "call" else NOTHING,
     "decision_accuracy": lambda _, score: (_right(score), 1),
-    "over_call_rate": lambda meta, score: (score.called, 1) if meta.kind == "text" else NOTHING,
+    "weighted_score": lambda _, score: _points(score),
+    "over_call_rate": lambda meta, score: (_over_call(score), 1) if meta.kind == "text" else NOTHING,
+    "act_accuracy": lambda meta, score: (score.act == score.move, 1) if meta.kind == "text" else NOTHING,
     "missed_call_rate": lambda meta, score: (not score.called, 1) if meta.kind == "call" else NOTHING,
     "tool_name_accuracy": lambda meta, score: (
         (score.name_right, 1) if meta.kind == "call" and score.called else NOTHING
@@ -57,13 +78,17 @@ MEASURES: Mapping[str, Measure] = {
 SAME_DECISIONS = frozenset(
     {
         "next_tool_call_accuracy",
+        "equivalent_accuracy",
         "decision_accuracy",
         "over_call_rate",
+        "act_accuracy",
         "missed_call_rate",
         "propagation_accuracy",
         "error_rate",
     }
 )
+# With as many points to earn whatever the model does; the paired permutation test asks for no more.
+SAME_TRIALS = SAME_DECISIONS | {"weighted_score"}
 LOWER_IS_BETTER = frozenset({"over_call_rate", "missed_call_rate", "invented_argument_rate", "error_rate"})
 
 
@@ -81,10 +106,26 @@ def measure(scores: Sequence[Score], metas: Sequence[ItemMeta], config: Evaluati
         hits, trials, samples=config.bootstrap_samples, confidence=config.confidence, seed=config.seed
     )
     return {
-        name: Metric(value=interval.value, low=interval.low, high=interval.high, n=int(total))
+        name: Metric(
+            value=interval.value, low=interval.low, high=interval.high, n=int(total), **_bounds(name, scores, metas)
+        )
         for name, interval, total in zip(MEASURES, intervals, trials.sum(axis=0), strict=True)
         if interval is not None
     }
+
+
+def _bounds(name: str, scores: Sequence[Score], metas: Sequence[ItemMeta]) -> dict[str, float]:
+    """Return the worst and the best case of a metric; nothing where all of its decisions were answered."""
+    if name not in SAME_DECISIONS or name == "error_rate":
+        return {}
+    counts = [(*MEASURES[name](meta, score), score.error) for meta, score in zip(metas, scores, strict=True)]
+    trials = sum(tried for _, tried, _ in counts)
+    unknown = sum(tried for _, tried, error in counts if error is not None)
+    if not unknown:
+        return {}
+    known = sum(hits for hits, _, error in counts if error is None)
+    low, high = known / trials, (known + unknown) / trials
+    return {"worst": high, "best": low} if name in LOWER_IS_BETTER else {"worst": low, "best": high}
 
 
 def measure_slices(
@@ -138,13 +179,13 @@ def compare(
     _check_paired(base_scores, metas)
     _check_paired(tuned_scores, metas)
     clusters = [meta.conversation_id for meta in metas]
+    first = statistics.by_cluster(clusters, _counts(base_scores, metas))
+    second = statistics.by_cluster(clusters, _counts(tuned_scores, metas))
     intervals = statistics.share_differences(
-        statistics.by_cluster(clusters, _counts(base_scores, metas)),
-        statistics.by_cluster(clusters, _counts(tuned_scores, metas)),
-        samples=config.bootstrap_samples,
-        confidence=config.confidence,
-        seed=config.seed,
+        first, second, samples=config.bootstrap_samples, confidence=config.confidence, seed=config.seed
     )
+    p_values = statistics.paired_p_values(first[0], second[0], samples=config.bootstrap_samples, seed=config.seed)
+    errors = statistics.standard_errors(first, second)
     differences = tuple(
         Difference(
             metric=name,
@@ -154,12 +195,25 @@ def compare(
             low=interval.low,
             high=interval.high,
             p_value=_p_value(name, base_scores, tuned_scores, metas),
+            p_clustered=p_clustered if name in SAME_TRIALS else None,
             n=tuned.metrics[name].n,
+            **_reach(error, tuned.metrics[name].n, config),
         )
-        for name, interval in zip(MEASURES, intervals, strict=True)
+        for name, interval, p_clustered, error in zip(MEASURES, intervals, p_values, errors, strict=True)
         if interval is not None
     )
     return Comparison(base=base, tuned=tuned, differences=differences)
+
+
+def _reach(error: float, trials: int, config: EvaluationConfig) -> dict[str, Any]:
+    """Return the smallest difference that a set would show, and how many trials would show the wanted one."""
+    if not error > 0:  # without spread, or with one conversation, nothing is known of it
+        return {}
+    detectable = statistics.detectable_difference(error, confidence=config.confidence, power=config.power)
+    return {
+        "detectable": detectable,
+        "needed": statistics.items_needed(trials, detectable, config.wanted_difference),
+    }
 
 
 def _counts(scores: Sequence[Score], metas: Sequence[ItemMeta]) -> list[list[Count]]:

@@ -1,9 +1,12 @@
 """Where argument values come from: the customer, a tool result, the policy or a tool's schema; else from nowhere.
 
-A value is *sourced* when it is copied from there, or derived simply: another case, a '#' or '$' more or less, thousands
-separators, a part of a longer value cut at a word boundary, or words of several sources put together with blanks and
-commas, as addresses are. Values with digits must come from the customer or a tool, since the policy and the tools'
-descriptions hold example ids. A made-up id such as the customer's name with a ZIP code behind it has no source.
+A value is *copied* from there, or *derived* simply: another case, a '#' or '$' more or less, thousands separators, a
+date written in another way, the sum or difference of two amounts, a part of a longer value cut at a word boundary, or
+words of several sources put together with blanks and commas, as addresses are. Values with digits must come from the
+customer or a tool, since the policy and the tools' descriptions hold example ids. A made-up id such as the customer's
+name with a ZIP code behind it has no source: it is *invented*.
+
+The gate, the metric, the verdict of the replay and the guard in the agent loop all ask `trace_arguments`.
 """
 
 import json
@@ -11,20 +14,63 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Self
+from typing import Any, Literal, NamedTuple, Self
 
+from tasks.core.derivation import amount_in, date_spellings, is_arithmetic, is_sum, numbers_in
 from tasks.core.tool_schema import ToolBook
 
 # Written by the model in its own words; of these only ids, addresses and numbers are facts that need a source.
 PROSE_PARAMETERS = frozenset({"summary"})
 
 _SHORTEST_ID = 4
-_NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?(?!\w)")
-# A number that may be written in other ways; one with a leading zero is an id and may not.
-_AMOUNT = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+|0|[1-9]\d*)(?:\.\d+)?")
 _PARTS = re.compile(r"[\s,;]+")
-_ARITHMETIC = re.compile(r"(?=.*[+*/()-])[\d.\s+*/()-]+")
-_EDGES = ".:!?\"'()"
+_EDGES = ".:!?\"'()*`[]{}<>"
+# In free text, what names a thing or an amount: an address, an id, four digits and more, or cents.
+_FACT = re.compile(r"[@_#]|\d{4}|\d\.\d\d$")
+
+
+class Origin(NamedTuple):
+    """Where a value comes from. `turn` counts the messages from 0; `found` is the text that was found there, folded.
+
+    Of a derived value `how` says what was done, and `turn` is None where it took several messages.
+    """
+
+    kind: Literal["user", "tool", "policy", "schema", "derived", "invented"]
+    turn: int | None = None
+    found: str = ""
+    how: str = ""
+
+
+class Span(NamedTuple):
+    """A stretch of a message's content."""
+
+    turn: int
+    start: int
+    end: int
+
+
+class Traced(NamedTuple):
+    """An argument value with its path, such as `item_ids[0]`, and where it comes from."""
+
+    path: str
+    value: Any
+    origin: Origin
+
+    def __str__(self) -> str:
+        """Return path and value: `user_id 'noah_brown_80279'`."""
+        return f"{self.path} {self.value!r}"
+
+
+class _Told(NamedTuple):
+    kind: Literal["user", "tool", "policy", "schema"]
+    turn: int | None
+    content: str
+    shown: str  # as a reader sees it
+    folded: str
+
+
+_SCHEMA = Origin("schema")
+_INVENTED = Origin("invented")
 
 
 class Sources:
@@ -34,10 +80,12 @@ class Sources:
         """Start with what the tools' schemas offer."""
         self._closed = {_fold(value) for value in tools.closed_values if isinstance(value, str)}
         self._closed_numbers = {Decimal(str(value)) for value in tools.closed_values if _is_number(value)}
-        self._told: list[str] = []  # by the customer and the tools
-        self._guidance = [_fold_again(tools.text)]  # policy and tool descriptions: words, never ids
-        self._numbers: set[Decimal] = set()
+        self._told: list[_Told] = []  # by the customer and the tools
+        # Policy and tool descriptions: words, never ids.
+        self._guidance = [_Told("schema", None, tools.text, tools.text, _fold_again(tools.text))]
+        self._numbers: dict[Decimal, int | None] = {}
         self._counted = 0
+        self._turns = 0
 
     @classmethod
     def of(cls, messages: Iterable[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]) -> Self:
@@ -48,66 +96,117 @@ class Sources:
         return sources
 
     def add(self, message: Mapping[str, Any]) -> None:
-        """Take in one message; what the assistant said is no source, or it could vouch for itself."""
-        content = message.get("content")
-        if not isinstance(content, str) or message["role"] == "assistant":
+        """Take in the next message; what the assistant said is no source, or it could vouch for itself."""
+        turn, self._turns = self._turns, self._turns + 1
+        content, role = text_of(message.get("content")), message["role"]
+        if content is None or role == "assistant":
             return
-        if message["role"] == "system":
-            self._guidance.append(_fold_again(content))
+        if role == "user":
+            self._told.append(_Told("user", turn, content, content, _fold(content)))
+        elif role in {"tool", "function"}:
+            shown = _unescaped(content)
+            self._told.append(_Told("tool", turn, content, shown, _fold(shown)))
         else:
-            self._told.append(_fold(_unescaped(content) if message["role"] == "tool" else content))
+            self._guidance.append(_Told("policy", turn, content, content, _fold_again(content)))
 
-    def hold(self, value: Any) -> bool:
-        """Whether a scalar argument value comes from somewhere."""
-        if value is None or isinstance(value, bool):
-            return True
+    def origin(self, value: Any) -> Origin:
+        """Return where a scalar argument value comes from."""
+        if value is None or isinstance(value, bool) or value == "":
+            return _SCHEMA
         if isinstance(value, int | float):
-            return self._hold_number(Decimal(str(value)))
-        return self._hold_text(_fold(value))
+            return self._number(Decimal(str(value)))
+        return self._text(_fold(value), value)
 
-    def hold_facts_of(self, prose: str) -> bool:
-        """Whether all ids, addresses and numbers in a text of the model's own words come from somewhere."""
+    def origin_of_prose(self, prose: str) -> Origin:
+        """Return where the ids, addresses and numbers in a text of the model's own words come from."""
         parts = (part.strip(_EDGES) for part in _PARTS.split(_fold(prose)))
-        return all(self._hold_text(part) for part in parts if any(c.isdigit() or c in "@_" for c in part))
+        facts = [part for part in parts if any(c.isdigit() or c in "@_" for c in part)]
+        held = all(self._text(part, part).kind != "invented" for part in facts)
+        return Origin("derived", how="own words") if held else _INVENTED
 
-    def _hold_text(self, text: str) -> bool:
-        if not text or text in self._closed or self._found(text):
-            return True
+    def unfounded(self, text: str) -> list[str]:
+        """Return the ids, addresses and amounts in the words to a customer that come from nowhere."""
+        parts = (part.strip(_EDGES).removesuffix("'s") for part in _PARTS.split(_fold(text)))
+        return [part for part in parts if _FACT.search(part) and self._text(part, part).kind == "invented"]
+
+    def span(self, origin: Origin) -> Span | None:
+        """Return the stretch of the message that an origin points at; the whole message where it is written otherwise.
+
+        None where it points at no message: a schema, several messages, or nowhere.
+        """
+        told = next((told for told in (*self._told, *self._guidance) if told.turn == origin.turn), None)
+        if told is None or told.turn is None:
+            return None
+        words = r"\s+".join(map(re.escape, origin.found.split()))
+        for found in re.finditer(words, told.content, re.IGNORECASE) if words else ():
+            if _is_whole(origin.found, told.content, *found.span()):
+                return Span(told.turn, *found.span())
+        return Span(told.turn, 0, len(told.content))
+
+    def _text(self, text: str, raw: str) -> Origin:
+        if not text or text in self._closed:
+            return _SCHEMA
+        if told := self._found(text):
+            copied = raw in told.shown
+            return Origin(told.kind, told.turn, text) if copied else Origin("derived", told.turn, text, "case")
         bare = text.lstrip("#$")
-        if bare != text and self._found(bare):
-            return True
-        if _AMOUNT.fullmatch(bare):
-            return self._hold_number(Decimal(bare.replace(",", "")))
+        if bare != text and (told := self._found(bare)):
+            return Origin("derived", told.turn, bare, "format")
+        amount = amount_in(bare)
+        if amount is not None:
+            number = self._number(amount)
+            return number if number.kind in {"derived", "invented"} else number._replace(kind="derived", how="format")
+        return self._put_together(text) or self._date(text) or self._expression(text) or _INVENTED
+
+    def _put_together(self, text: str) -> Origin | None:
         parts = [stripped for part in _PARTS.split(text) if (stripped := part.strip(_EDGES))]
-        if len(parts) > 1 and all(self._found(part) or self._found(part.lstrip("#$")) for part in parts):
-            return True
-        return _ARITHMETIC.fullmatch(text) is not None and all(map(self._hold_number, _numbers_in(text)))
+        held = len(parts) > 1 and all(self._found(part) or self._found(part.lstrip("#$")) for part in parts)
+        return Origin("derived", how="put together") if held else None
 
-    def _hold_number(self, number: Decimal) -> bool:
-        for text in self._told[self._counted :]:
-            self._numbers.update(_numbers_in(text))
+    def _date(self, text: str) -> Origin | None:
+        for spelling in date_spellings(text):
+            if told := self._found(spelling):
+                return Origin("derived", told.turn, spelling, "date")
+        return None
+
+    def _expression(self, text: str) -> Origin | None:
+        known = is_arithmetic(text) and all(self._number(number).kind != "invented" for number in numbers_in(text))
+        return Origin("derived", how="arithmetic") if known else None
+
+    def _number(self, number: Decimal) -> Origin:
+        for told in self._told[self._counted :]:
+            for known in numbers_in(told.folded):
+                self._numbers.setdefault(known, told.turn)
         self._counted = len(self._told)
-        return number in self._numbers or number in self._closed_numbers
+        if number in self._numbers:
+            turn = self._numbers[number]
+            kind = next(told.kind for told in self._told if told.turn == turn)
+            return Origin(kind, turn, str(number))
+        if number in self._closed_numbers:
+            return _SCHEMA
+        return Origin("derived", how="sum") if is_sum(number, self._numbers) else _INVENTED
 
-    def _found(self, text: str) -> bool:
+    def _found(self, text: str) -> _Told | None:
         if not text:
-            return False
-        if any(map(str.isdigit, text)):
-            return any(_within(text, told) for told in self._told)
-        return any(_within(text, source) for source in (*self._told, *self._guidance))
+            return None
+        sources = self._told if any(map(str.isdigit, text)) else (*self._told, *self._guidance)
+        return next((told for told in sources if _within(text, told.folded)), None)
+
+
+def trace_arguments(arguments: Mapping[str, Any], sources: Sources) -> Iterator[Traced]:
+    """Yield every value of a call's arguments, also inside objects and lists, with where it comes from.
+
+    The work is linear in the size of the conversation for each value.
+    """
+    for name, argument in arguments.items():
+        for path, value in _leaves(name, argument):
+            prose = name in PROSE_PARAMETERS and isinstance(value, str)
+            yield Traced(path, value, sources.origin_of_prose(value) if prose else sources.origin(value))
 
 
 def unsourced(arguments: Mapping[str, Any], sources: Sources) -> list[str]:
-    """Return the argument values that come from nowhere, each as its path and the value: `user_id 'noah_brown_80279'`.
-
-    Looks at every value in objects and lists; the work is linear in the size of the conversation for each value.
-    """
-    return [
-        f"{path} {value!r}"
-        for name, argument in arguments.items()
-        for path, value in _leaves(name, argument)
-        if not (sources.hold_facts_of(value) if name in PROSE_PARAMETERS and _is_text(value) else sources.hold(value))
-    ]
+    """Return the argument values that come from nowhere, each with its path: `user_id 'noah_brown_80279'`."""
+    return [str(traced) for traced in trace_arguments(arguments, sources) if traced.origin.kind == "invented"]
 
 
 def is_propagated(value: Any, tool_results: Iterable[str]) -> bool:
@@ -116,7 +215,7 @@ def is_propagated(value: Any, tool_results: Iterable[str]) -> bool:
     return any(
         any(_within(_fold(str(leaf)), result) for result in results)
         for _, leaf in _leaves("", value)
-        if _is_number(leaf) or (_is_text(leaf) and len(leaf) >= _SHORTEST_ID)
+        if _is_number(leaf) or (isinstance(leaf, str) and len(leaf) >= _SHORTEST_ID)
     )
 
 
@@ -131,22 +230,28 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
+def text_of(content: Any) -> str | None:
+    """Return the text of a message's content, which may come in parts."""
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, Mapping)]
+        return "\n".join(part for part in parts if isinstance(part, str))
+    return content if isinstance(content, str) else None
+
+
 def _within(text: str, source: str) -> bool:
     """Whether a text occurs in a source with no letter or digit going on before or after it."""
     start = source.find(text)
     while start >= 0:
-        end = start + len(text)
-        open_before = start == 0 or not (text[0].isalnum() and source[start - 1].isalnum())
-        open_after = end == len(source) or not (text[-1].isalnum() and source[end].isalnum())
-        if open_before and open_after:
+        if _is_whole(text, source, start, start + len(text)):
             return True
         start = source.find(text, start + 1)
     return False
 
 
-def _numbers_in(text: str) -> Iterator[Decimal]:
-    for found in _NUMBER.findall(text):
-        yield Decimal(found.replace(",", ""))
+def _is_whole(text: str, source: str, start: int, end: int) -> bool:
+    open_before = start == 0 or not (text[0].isalnum() and source[start - 1].isalnum())
+    open_after = end == len(source) or not (text[-1].isalnum() and source[end].isalnum())
+    return open_before and open_after
 
 
 def _fold(text: str) -> str:
@@ -171,7 +276,3 @@ def _unescaped(result: str) -> str:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)

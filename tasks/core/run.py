@@ -2,14 +2,15 @@
 
 from typing import NamedTuple
 
+from tasks.core.config import EvaluationConfig
 from tasks.core.conversation import Message
 from tasks.core.dataset import DatasetSplit
 from tasks.core.evaluation import Comparison, DecisionSet, Difference, Metric
-from tasks.core.metrics import MEASURES
+from tasks.core.family import FamilyReport
+from tasks.core.metrics import HEADLINE, MEASURES
 from tasks.core.record import Record
+from tasks.core.standings import Standings
 from tasks.core.training import TrainingJob, TrainingMetric
-
-HEADLINE = "next_tool_call_accuracy"
 
 
 class TrackedRun(Record):
@@ -72,7 +73,10 @@ class RunSummary(Record):
     job: TrainingJob
     curve: tuple[TrainingMetric, ...]
     comparison: Comparison
+    standings: Standings | None = None
+    evaluation: EvaluationConfig = EvaluationConfig()
     stories: tuple[Story, ...]
+    families: tuple[FamilyReport, ...] = ()
     stages: tuple[Stage, ...]
     cost: Cost
     prefect: PrefectRun
@@ -116,9 +120,6 @@ def percent(share: float) -> str:
 def points(change: Difference) -> str:
     """Return a difference with its interval in percentage points, such as `+57.2 points, 51.0 to 63.1`."""
     return f"{100 * change.difference:+.1f} points, {100 * change.low:.1f} to {100 * change.high:.1f}"
-
-
-LOWER_IS_BETTER = frozenset({"over_call_rate", "missed_call_rate", "invented_argument_rate", "error_rate"})
 
 
 class MetricRow(NamedTuple):

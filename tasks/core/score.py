@@ -7,7 +7,9 @@ from typing import Any
 
 from tasks.core import grader
 from tasks.core.conversation import ToolCall
-from tasks.core.evaluation import Answer, EvalItem, ItemMeta, Score
+from tasks.core.evaluation import Answer, EvalItem, ItemMeta, Played, Score
+from tasks.core.failure import Missed, ShopFacts, failure_of
+from tasks.core.move import act_of, move_of
 from tasks.core.provenance import Sources, unsourced
 from tasks.core.record import canonical_json
 from tasks.core.tool_schema import ToolBook
@@ -15,9 +17,17 @@ from tasks.core.tool_schema import ToolBook
 # Explanations are read by people: a model may answer with pages, or with a thousand calls.
 _SHOWN = 300
 
+NO_SHOP = ShopFacts()
 
-def score_answer(item: EvalItem, meta: ItemMeta, answer: Answer) -> Score:
-    """Return the score of an answer; an error scores 0, calls nothing and says why."""
+
+def score_answer(
+    item: EvalItem, meta: ItemMeta, answer: Answer, shop: ShopFacts = NO_SHOP, played: Played | None = None
+) -> Score:
+    """Return the score of an answer; an error scores 0, calls nothing and says why.
+
+    `played` is what came of the calls on a sandbox, where they were not those expected and could be played.
+    """
+    move = move_of(item.item, shop.writes)
     if answer.error is not None:
         return Score(
             item_id=meta.item_id,
@@ -25,14 +35,27 @@ def score_answer(item: EvalItem, meta: ItemMeta, answer: Answer) -> Score:
             answer="",
             explanation=f"{_expected(item)}; got no answer ({answer.error}): {answer.error_message}",
             error=answer.error,
+            move=move,
+            failure="no_answer",
             latency_s=answer.latency_s,
         )
-    value = grader.grade({"output_tools": [_wire(call) for call in answer.tool_calls]}, item.item)
+    value = grade(item, answer)
     expected = grader.expected_calls(item.item)
     invented = [
         invented_values(call, item.item["messages"], item.item.get("tools") or []) for call in answer.tool_calls
     ]
     name_right = bool(expected) and sorted(name for name, _ in expected) == sorted(c.name for c in answer.tool_calls)
+    # A value from nowhere earns no credit, even where it happens to be the right one.
+    equivalent = value < 1.0 and played is not None and played.same and not any(invented)
+    missed = Missed(
+        expected=expected,
+        calls=answer.tool_calls,
+        text=answer.content or "",
+        tools=_tool_names(item),
+        customer_id=meta.customer_id,
+        invented=any(invented),
+        shop=shop,
+    )
     return Score(
         item_id=meta.item_id,
         value=value,
@@ -44,10 +67,25 @@ def score_answer(item: EvalItem, meta: ItemMeta, answer: Answer) -> Score:
         invented=tuple(name for names in invented for name in names),
         invented_calls=sum(bool(names) for names in invented),
         calls=len(answer.tool_calls),
+        move=move,
+        act=None if answer.tool_calls or not (answer.content or "").strip() else act_of(answer.content or ""),
+        judged=played is not None,
+        equivalent=equivalent,
+        wrong_write=value < 1.0 and not equivalent and played is not None and played.changed,
+        failure=None if value == 1.0 or equivalent else failure_of(missed),
         latency_s=answer.latency_s,
         prompt_tokens=answer.prompt_tokens,
         completion_tokens=answer.completion_tokens,
     )
+
+
+def grade(item: EvalItem, answer: Answer) -> float:
+    """Return the grader's value of an answer, 0.0 to 1.0."""
+    return grader.grade({"output_tools": [_wire(call) for call in answer.tool_calls]}, item.item)
+
+
+def _tool_names(item: EvalItem) -> frozenset[str]:
+    return frozenset(tool["function"]["name"] for tool in item.item.get("tools") or [])
 
 
 def invented_values(

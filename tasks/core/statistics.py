@@ -1,21 +1,24 @@
-"""How sure a measured share is: clustered bootstrap, paired differences, McNemar's exact test.
+"""How sure a measured share is: clustered bootstrap, paired differences and tests, and what a set could detect.
 
 Decisions of one conversation succeed and fail together, so conversations (clusters) are resampled, not decisions.
 A share is a ratio of sums, and a resample recomputes both sums: right also where clusters hold different numbers of
 decisions, or none. This is the one module of `tasks.core` on numpy and scipy.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta, binomtest  # type: ignore[import-untyped]  # scipy ships no types
+from scipy.stats import beta, binomtest, norm, t  # type: ignore[import-untyped]  # scipy ships no types
 
 Floats = NDArray[np.float64]
 
 # Resamples are drawn in blocks, so that memory stays at block x clusters.
 _BLOCK = 256
+# As many clusters that differ have few enough sign patterns to go through all of them.
+_ENUMERABLE = 12
 
 
 class Interval(NamedTuple):
@@ -46,13 +49,13 @@ def by_cluster(clusters: Sequence[str], counts: Sequence[Sequence[tuple[float, f
 def share_intervals(
     hits: Floats, trials: Floats, *, samples: int, confidence: float, seed: int
 ) -> list[Interval | None]:
-    """Return each share with its interval by clustered bootstrap (percentile method).
+    """Return each share with its interval by clustered bootstrap (percentile method, widened for few clusters).
 
     Resampling cannot see beyond what it saw: where every cluster agrees (a share of exactly 0 or 1) it has no spread,
     and the exact binomial bound over the clusters takes its place; one cluster alone says nothing, hence 0 to 1.
 
     Args:
-        hits: Sums of successes, of shape (clusters, shares).
+        hits: Sums of successes, of shape (clusters, shares); below 0 where a share counts points that can be lost.
         trials: Sums of trials, of the same shape; hits <= trials.
         samples: Number of resamples.
         confidence: Such as 0.95.
@@ -70,10 +73,10 @@ def share_intervals(
             continue
         value = float(hits[:, column].sum() / total)
         clusters = int((trials[:, column] > 0).sum())
-        low, high = _bounds(resampled[:, column], confidence)
+        low, high = _bounds(resampled[:, column], confidence, clusters)
         if clusters == 1:
             low, high = 0.0, 1.0
-        elif value in (0.0, 1.0):
+        elif not hits[:, column].any() or (hits[:, column] == trials[:, column]).all():
             low, high = _exact_bounds(clusters, value, confidence)
         found.append(Interval(value, min(low, value), max(high, value)))
     return found
@@ -103,7 +106,8 @@ def share_differences(
             found.append(None)
             continue
         value = float(second[0][:, column].sum() / totals[1] - first[0][:, column].sum() / totals[0])
-        low, high = _bounds(both[:, shares + column] - both[:, column], confidence)
+        clusters = int(((first[1][:, column] > 0) | (second[1][:, column] > 0)).sum())
+        low, high = _bounds(both[:, shares + column] - both[:, column], confidence, clusters)
         found.append(Interval(value, min(low, value), max(high, value)))
     return found
 
@@ -111,10 +115,90 @@ def share_differences(
 def mcnemar(only_first: int, only_second: int) -> float:
     """Return the two-sided p-value of McNemar's exact test; the arguments count the items that just one got right.
 
-    It takes items as independent, which clustered decisions are not: read it beside the clustered interval.
+    It takes items as independent, which clustered decisions are not: read it beside `paired_p_values`.
     """
     discordant = only_first + only_second
     return float(binomtest(only_first, discordant, 0.5).pvalue) if discordant else 1.0
+
+
+def paired_p_values(first: Floats, second: Floats, *, samples: int, seed: int) -> list[float]:
+    """Return the two-sided p-value of each share's difference by a paired permutation test over clusters.
+
+    Were the models the same, each cluster's difference could as well have had the other sign. All sign patterns are
+    gone through where few clusters differ, else `samples` random ones.
+
+    Args:
+        first: Hits of the first model, of shape (clusters, shares).
+        second: Hits of the second, over the same trials and clusters.
+        samples: Number of random sign patterns.
+        seed: Of the patterns.
+    """
+    differences = second - first
+    random = np.random.default_rng(seed)
+    drawn = random.choice([-1.0, 1.0], size=(samples, len(differences)))
+    p_values = []
+    for column in differences.T:
+        moved = column[column != 0]
+        if len(moved) <= _ENUMERABLE:
+            p_values.append(float(_as_far(_sign_patterns(len(moved)), moved).mean()))
+        else:
+            # The observed pattern is one of the random ones: no p-value is 0, and the test keeps its size.
+            p_values.append(float((_as_far(drawn[:, : len(moved)], moved).sum() + 1) / (samples + 1)))
+    return p_values
+
+
+def _as_far(signs: Floats, differences: Floats) -> NDArray[np.bool_]:
+    """Return of each sign pattern whether it takes the sum at least as far from 0 as it is."""
+    far: NDArray[np.bool_] = np.abs(signs @ differences) >= abs(differences.sum()) - 1e-9
+    return far
+
+
+def _sign_patterns(length: int) -> Floats:
+    bits = np.arange(2**length)[:, np.newaxis] >> np.arange(length) & 1
+    return (2 * bits - 1).astype(np.float64)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted for being several, in their order (Holm 1979): the chance of any false alarm is kept."""
+    adjusted = [0.0] * len(p_values)
+    highest = 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = highest
+    return adjusted
+
+
+def standard_errors(first: tuple[Floats, Floats], second: tuple[Floats, Floats]) -> list[float]:
+    """Return the standard error of each share's paired difference, linearised over clusters; NaN where there is none.
+
+    Args:
+        first: Hits and trials of the first model, each of shape (clusters, shares).
+        second: Those of the second, with the same clusters in the same order.
+    """
+    clusters = len(first[0])
+    if clusters < 2:
+        return [math.nan] * first[0].shape[1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        residuals = _residuals(*second) - _residuals(*first)
+    errors: list[float] = np.sqrt(clusters / (clusters - 1) * (residuals**2).sum(axis=0)).tolist()
+    return errors
+
+
+def _residuals(hits: Floats, trials: Floats) -> Floats:
+    """Return how much each cluster moves each share; they sum to 0."""
+    total = trials.sum(axis=0)
+    residuals: Floats = (hits - hits.sum(axis=0) / total * trials) / total
+    return residuals
+
+
+def detectable_difference(standard_error: float, *, confidence: float, power: float) -> float:
+    """Return the smallest true difference that a set with this standard error would show with this power."""
+    return float(norm.ppf((1 + confidence) / 2) + norm.ppf(power)) * standard_error
+
+
+def items_needed(items: int, detectable: float, wanted: float) -> int:
+    """Return how many items like these would detect a wanted difference, where so many detect `detectable`."""
+    return math.ceil(items * (detectable / wanted) ** 2)
 
 
 def _resampled_shares(hits: Floats, trials: Floats, samples: int, seed: int) -> Floats:
@@ -136,8 +220,11 @@ def _resamples(clusters: int, samples: int, seed: int) -> Iterator[tuple[slice, 
         yield slice(start, start + block), drawn.astype(np.float64)
 
 
-def _bounds(values: Floats, confidence: float) -> tuple[float, float]:
+def _bounds(values: Floats, confidence: float, clusters: int) -> tuple[float, float]:
+    """Return the percentiles, further out the fewer clusters there are, as Student's t is (Hesterberg 2015)."""
     tail = (1 - confidence) / 2
+    if clusters > 1:
+        tail = float(norm.cdf(math.sqrt(clusters / (clusters - 1)) * t.ppf(tail, clusters - 1)))
     known = values[~np.isnan(values)]
     if not len(known):
         return np.inf, -np.inf

@@ -5,7 +5,8 @@ it made of the name and the ZIP.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from tasks.core.conversation import ToolCall
 from tasks.core.grader import read_arguments
@@ -13,6 +14,7 @@ from tasks.core.record import Record
 from tasks.core.scenario import Scenario
 
 LOOKUPS = frozenset({"find_user_id_by_name_zip", "find_user_id_by_email"})
+YES = "Yes, please go ahead."
 
 _ANYTHING_ELSE = re.compile(r"\b(anything|something) else\b", re.IGNORECASE)
 _CONFIRM = re.compile(
@@ -20,8 +22,28 @@ _CONFIRM = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _IDENTITY = re.compile(r"\b(names?|zip|e-?mail|identity|verify|who (you are|am i))\b", re.IGNORECASE)
+_EMAIL = re.compile(r"\be-?mail\b", re.IGNORECASE)
+_NAME = re.compile(r"\b(names?|zip)\b", re.IGNORECASE)
 _ADDRESS = re.compile(r"\b(address|street|city|state|country)\b.*\?", re.IGNORECASE | re.DOTALL)
 _DONE = re.compile(r"\b(updated|changed|done|welcome|goodbye)\b", re.IGNORECASE)
+
+
+Cue = Literal["farewell", "confirmation", "done", "email", "identity", "address", "other"]
+
+
+def cue_in(agent: str) -> Cue:
+    """Return what the agent's words ask of the customer; where they could be read in several ways, the first."""
+    asks = "?" in agent
+    cues: dict[Cue, bool] = {
+        "farewell": bool(_ANYTHING_ELSE.search(agent)),
+        "confirmation": bool(_CONFIRM.search(agent)),
+        "done": bool(_DONE.search(agent)) and not asks,
+        "email": bool(_EMAIL.search(agent)) and not _NAME.search(agent),
+        "identity": bool(_IDENTITY.search(agent)),
+        "address": bool(_ADDRESS.search(agent)),
+        "other": True,
+    }
+    return next(cue for cue, found in cues.items() if found)
 
 
 class StoryCustomer:
@@ -29,7 +51,7 @@ class StoryCustomer:
 
     def __init__(self, scenario: Scenario, name: str, zip_code: str) -> None:
         """Play the customer of this name and, as on file, ZIP, who wants the scenario's one change of address."""
-        self._address = _spoken(scenario.requests[0].facts["address"])
+        self._address = spoken_address(scenario.requests[0].facts["address"])
         self._identity = f"I am {name}, my zip is {zip_code}."
 
     def opening(self) -> str:
@@ -38,17 +60,17 @@ class StoryCustomer:
 
     def answer(self, agent: str) -> str | None:
         """Return what the customer says to the agent's words, or None when there is nothing more to say."""
-        if _ANYTHING_ELSE.search(agent):
-            return None
-        if _CONFIRM.search(agent):
-            return "Yes, please go ahead."
-        if _DONE.search(agent) and "?" not in agent:
-            return None
-        if _IDENTITY.search(agent):
-            return self._identity
-        if _ADDRESS.search(agent):
-            return f"My new address is {self._address}."
-        return f"Please update my address to {self._address}."
+        match cue_in(agent):
+            case "farewell" | "done":
+                return None
+            case "confirmation":
+                return YES
+            case "identity" | "email":
+                return self._identity
+            case "address":
+                return f"My new address is {self._address}."
+            case "other":
+                return f"Please update my address to {self._address}."
 
 
 class PlayedCall(Record):
@@ -81,22 +103,14 @@ def judge(
     calls: Sequence[PlayedCall], *, address_changed: bool, nothing_else_changed: bool, stopped: str | None = None
 ) -> StoryVerdict:
     """Return the verdict on the calls, in order, on what became of the shop, and on why the model was stopped if so."""
-    lookup = next((i for i, c in enumerate(calls) if c.call.name in LOOKUPS and not c.is_error), None)
-    lookup_id = calls[lookup].result if lookup is not None else None
-    details_id = _details_id(calls, lookup) if lookup is not None else None
-    invented = tuple(f"{played.call.name}: {name}" for played in calls for name in played.invented)
+    lookup_id, details_id = _chain(calls)
+    invented = _invented(calls)
     faults = {
-        "the customer was not looked up": lookup is None,
-        "get_user_details was not called right after the lookup": lookup is not None and details_id is None,
-        f"get_user_details was called with {details_id!r}, but the lookup had returned {lookup_id!r}": (
-            details_id is not None and details_id != lookup_id
-        ),
-        f"made up: {', '.join(invented)}": bool(invented),
         "the address in the shop is not the new one": not address_changed,
         "something else in the shop was changed": not nothing_else_changed,
         f"stopped: {stopped}": stopped is not None,
     }
-    reasons = tuple(reason for reason, found in faults.items() if found)
+    reasons = (*chain_faults(calls), *(reason for reason, found in faults.items() if found))
     return StoryVerdict(
         lookup_id=lookup_id,
         details_id=details_id,
@@ -108,6 +122,33 @@ def judge(
     )
 
 
+def chain_faults(calls: Sequence[PlayedCall]) -> tuple[str, ...]:
+    """Return where the chain from lookup to profile is broken, and what was made up on the way."""
+    lookup_id, details_id = _chain(calls)
+    invented = _invented(calls)
+    faults = {
+        "the customer was not looked up": lookup_id is None,
+        "get_user_details was not called right after the lookup": lookup_id is not None and details_id is None,
+        f"get_user_details was called with {details_id!r}, but the lookup had returned {lookup_id!r}": (
+            details_id is not None and details_id != lookup_id
+        ),
+        f"made up: {', '.join(invented)}": bool(invented),
+    }
+    return tuple(reason for reason, found in faults.items() if found)
+
+
+def _chain(calls: Sequence[PlayedCall]) -> tuple[str | None, str | None]:
+    """Return the id of the first successful lookup, and the one in the call right after it."""
+    lookup = next((i for i, c in enumerate(calls) if c.call.name in LOOKUPS and not c.is_error), None)
+    if lookup is None:
+        return None, None
+    return calls[lookup].result, _details_id(calls, lookup)
+
+
+def _invented(calls: Sequence[PlayedCall]) -> tuple[str, ...]:
+    return tuple(f"{played.call.name}: {name}" for played in calls for name in played.invented)
+
+
 def _details_id(calls: Sequence[PlayedCall], lookup: int) -> str | None:
     """Return the id in the call right after the lookup, without words to the customer in between."""
     following = calls[lookup + 1 : lookup + 2]
@@ -116,6 +157,7 @@ def _details_id(calls: Sequence[PlayedCall], lookup: int) -> str | None:
     return str((read_arguments(following[0].call.arguments) or {}).get("user_id"))
 
 
-def _spoken(address: dict[str, str]) -> str:
+def spoken_address(address: Mapping[str, str]) -> str:
+    """Return an address as a customer says it."""
     street = ", ".join(part for part in (address["address1"], address["address2"]) if part)
     return f"{street}, {address['city']}, {address['state']} {address['zip']}, {address['country']}"

@@ -31,6 +31,7 @@ SETTINGS = (
     "synthesis.train_conversations=20",
     "synthesis.valid_conversations=5",
     "synthesis.heldout_conversations=5",
+    "evaluation.arms=[]",
 )
 STEPS = 300
 

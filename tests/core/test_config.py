@@ -14,6 +14,11 @@ def test_the_local_profile_is_valid_and_names_each_port_once() -> None:
     assert profile.tracking.mlflow_uri == "http://127.0.0.1:5009"
 
 
+@pytest.mark.parametrize("name", ["local", "smoke", "gpu"])
+def test_each_profile_that_is_shipped_is_valid(name: str) -> None:
+    assert load_profile(name).name == name
+
+
 def test_an_address_that_is_given_is_kept() -> None:
     profile = load_profile(
         "local", ("tracking.mlflow_uri=http://10.0.0.1:5000", "provider.base_url=http://10.0.0.2/v1")

@@ -2,7 +2,7 @@ import json
 from typing import Any
 
 from tasks.core.conversation import Conversation, Message, ToolCall
-from tasks.core.dataset import LeakCheck, RowMeta, content_key, line_of, row_of
+from tasks.core.dataset import Funnel, FunnelStep, line_of, row_of
 
 
 def a_conversation(**changes: Any) -> Conversation:
@@ -26,19 +26,6 @@ def a_conversation(**changes: Any) -> Conversation:
     return Conversation(**{**values, **changes})
 
 
-def meta(customer_id: str, split: str, *template_ids: str) -> RowMeta:
-    return RowMeta(
-        row_sha256="0",
-        conversation_id="c",
-        scenario_id="s",
-        customer_id=customer_id,
-        split=split,  # type: ignore[arg-type]  # a plain string in tests
-        teacher="expert",
-        intents=(),
-        template_ids=template_ids,
-    )
-
-
 def test_a_row_is_one_line_with_exactly_the_keys_that_a_provider_takes() -> None:
     line = line_of(row_of(a_conversation(), [{"type": "function"}]))
     assert b"\n" not in line
@@ -53,19 +40,15 @@ def test_a_row_is_one_line_with_exactly_the_keys_that_a_provider_takes() -> None
     assert row["messages"][3] == {"role": "assistant", "content": "Yes."}
 
 
-def test_the_content_key_is_of_what_was_said_and_done_alone() -> None:
-    assert content_key(a_conversation()) == content_key(a_conversation(id="expert-2", split="valid"))
-    assert content_key(a_conversation()) != content_key(a_conversation(messages=a_conversation().messages[:1]))
-
-
-def test_a_customer_in_two_splits_is_a_leak() -> None:
-    check = LeakCheck(lambda template_id: template_id == "yes.5")
-    assert check.leak(meta("a", "train", "yes.1")) is None
-    assert check.leak(meta("b", "heldout", "yes.5")) is None
-    assert check.leak(meta("a", "heldout", "yes.5")) == "customer 'a' is in train and in heldout"
-
-
-def test_phrasing_of_the_wrong_split_is_a_leak() -> None:
-    check = LeakCheck(lambda template_id: template_id == "yes.5")
-    assert "of valid speaks template 'yes.5'" in str(check.leak(meta("a", "valid", "yes.1", "yes.5")))
-    assert "of heldout speaks template 'yes.1'" in str(check.leak(meta("b", "heldout", "yes.1")))
+def test_the_funnel_says_of_each_gate_what_came_what_passed_why_not_and_shows_one() -> None:
+    funnel = Funnel(
+        played=10,
+        stopped={"format": 1, "goal": 2},
+        reasons={"goal: another outcome": 2, "format: bad tool name": 1},
+        kept=7,
+        examples={"goal: another outcome": "c-4: another outcome: 'done'"},
+    )
+    assert list(funnel.steps()) == [
+        FunnelStep("format", 10, 9, "bad tool name (1)", ""),
+        FunnelStep("goal", 9, 7, "another outcome (2)", "c-4: another outcome: 'done'"),
+    ]

@@ -5,7 +5,17 @@ import pytest
 from tasks.core.config import EvaluationConfig
 from tasks.core.errors import EvaluationError
 from tasks.core.evaluation import EvalReport, ItemMeta, Score
-from tasks.core.metrics import MEASURES, SAME_DECISIONS, compare, measure, measure_slices, percentile, slices_of
+from tasks.core.metrics import (
+    MEASURES,
+    SAME_DECISIONS,
+    SAME_TRIALS,
+    compare,
+    measure,
+    measure_slices,
+    percentile,
+    slices_of,
+)
+from tasks.core.move import Move
 
 CONFIG = EvaluationConfig(bootstrap_samples=200)
 CONVERSATIONS = 20
@@ -43,11 +53,16 @@ def right(of: ItemMeta) -> Score:
         name_right=called,
         arguments_right=called,
         calls=int(called),
+        move="read" if called else "ask",
+        act=None if called else "ask",
     )
 
 
 def silent(of: ItemMeta) -> Score:
-    return Score(item_id=of.item_id, value=float(of.kind == "text"), answer="Hello", explanation="")
+    move: Move = "read" if of.kind == "call" else "ask"
+    return Score(
+        item_id=of.item_id, value=float(of.kind == "text"), answer="Hello", explanation="", move=move, act="tell"
+    )
 
 
 def inventing(of: ItemMeta) -> Score:
@@ -75,9 +90,11 @@ def values(scores: list[Score]) -> dict[str, float]:
 def test_a_perfect_model_gets_every_metric_right() -> None:
     assert values([right(m) for m in METAS]) == {
         "next_tool_call_accuracy": 1.0,
-        "next_tool_call_accuracy_best_case": 1.0,
+        "equivalent_accuracy": 1.0,
         "decision_accuracy": 1.0,
+        "weighted_score": 1.0,
         "over_call_rate": 0.0,
+        "act_accuracy": 1.0,
         "missed_call_rate": 0.0,
         "tool_name_accuracy": 1.0,
         "argument_accuracy": 1.0,
@@ -110,9 +127,11 @@ def test_a_model_that_makes_up_ids_is_told_by_propagation_and_invention() -> Non
 def test_errors_count_as_failures_and_bound_the_headline_from_above() -> None:
     scores = [failing(m) if m.conversation_id == "c3" else right(m) for m in METAS]
     found = measure(scores, METAS, CONFIG)
-    assert found["next_tool_call_accuracy"].value == pytest.approx(38 / 40)
-    assert found["next_tool_call_accuracy_best_case"].value == 1.0
-    assert found["next_tool_call_accuracy"].n == 40
+    headline = found["next_tool_call_accuracy"]
+    assert (headline.value, headline.n) == (pytest.approx(38 / 40), 40)
+    assert (headline.worst, headline.best) == (headline.value, 1.0)
+    over_calls = found["over_call_rate"]
+    assert (over_calls.value, over_calls.worst, over_calls.best) == (pytest.approx(1 / 20), over_calls.value, 0.0)
     assert found["missed_call_rate"].value == pytest.approx(2 / 40)
     assert found["error_rate"].value == pytest.approx(3 / 60)
 
@@ -122,6 +141,32 @@ def test_rates_of_emitted_calls_are_over_calls_not_over_decisions() -> None:
     found = measure([several, *[right(m) for m in METAS[1:]]], METAS, CONFIG)
     assert found["invented_argument_rate"].n == 43
     assert found["invented_argument_rate"].value == pytest.approx(1 / 43)
+
+
+def test_a_wrong_change_costs_what_a_right_one_is_worth_and_a_needless_read_costs_nothing() -> None:
+    changing = [right(m).model_copy(update={"move": "write"}) if m.propagates else right(m) for m in METAS]
+    points = 20 * (1 + 1 + 3)
+    assert measure(changing, METAS, CONFIG)["weighted_score"].n == points
+    missed, needless = {"value": 0.0}, {"value": 0.0, "called": True}
+    wrong = {"value": 0.5, "wrong_write": True}
+    for of, update, lost in ((2, missed, 3), (2, wrong, 6), (1, needless, 1), (1, wrong, 4), (0, wrong, 4)):
+        scores = [*changing[:of], changing[of].model_copy(update=update), *changing[of + 1 :]]
+        found = measure(scores, METAS, CONFIG)["weighted_score"]
+        assert found.value == pytest.approx((points - lost) / points)
+    equivalent = [score.model_copy(update={"value": 0.5, "equivalent": True}) for score in changing]
+    assert measure(equivalent, METAS, CONFIG)["weighted_score"].value == 1.0
+
+
+def test_the_set_says_what_it_can_show_and_how_many_decisions_would_show_more() -> None:
+    base = [inventing(m) if m.conversation_id in {"c1", "c2", "c7", "c9"} else right(m) for m in METAS]
+    tuned = [right(m) for m in METAS]
+    config = CONFIG.model_copy(update={"wanted_difference": 0.02})
+    comparison = compare(report("base", base), report("tuned", tuned), base, tuned, METAS, config)
+    headline = comparison.differences[0]
+    # Four conversations of twenty gain one of their two calls each.
+    error = (20 / 19 * (4 * (0.5 - 0.1) ** 2 + 16 * 0.1**2)) ** 0.5 / 20
+    assert headline.detectable == pytest.approx((1.959964 + 0.841621) * error, rel=1e-5)
+    assert headline.needed == -(-(40 * (headline.detectable / 0.02) ** 2) // 1)
 
 
 def test_intervals_hold_their_value_and_stay_within_zero_and_one() -> None:
@@ -190,6 +235,8 @@ def test_two_models_are_compared_on_the_same_items() -> None:
     assert (headline.first, headline.second, headline.difference, headline.n) == (0.5, 1.0, 0.5, 40)
     assert headline.low == headline.high == 0.5
     assert headline.p_value == pytest.approx(2 * 0.5**20)
+    assert headline.p_clustered == pytest.approx(1 / 201)  # the smallest that 200 sign patterns can tell
+    assert headline.detectable is None  # without any spread nothing is known of it
     assert differences["invented_argument_rate"].difference == -0.5
     assert differences["invented_argument_rate"].p_value is None
 
@@ -199,6 +246,7 @@ def test_only_metrics_over_the_same_decisions_get_the_paired_test() -> None:
     comparison = compare(report("a", scores), report("b", scores), scores, scores, METAS, CONFIG)
     assert {d.metric for d in comparison.differences} == set(MEASURES)
     assert {d.metric for d in comparison.differences if d.p_value is not None} == SAME_DECISIONS
+    assert {d.metric for d in comparison.differences if d.p_clustered is not None} == SAME_TRIALS
 
 
 def test_a_metric_that_one_model_lacks_is_not_compared() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.core.provenance import Sources, is_propagated, unsourced
+from tasks.core.provenance import Origin, Sources, is_propagated, trace_arguments, unsourced
 from tasks.core.tool_schema import ToolBook
 
 TOOLS: list[dict[str, Any]] = [
@@ -104,6 +104,60 @@ def test_what_was_said_or_shown_is_sourced_also_when_derived_simply(value: Any) 
 )
 def test_what_nobody_said_is_invented(value: Any) -> None:
     assert invented(value) == [f"value {value!r}"]
+
+
+@pytest.mark.parametrize(
+    ("value", "origin", "stretch"),
+    [
+        ("noah_brown_6181", Origin("tool", 3, "noah_brown_6181"), "noah_brown_6181"),
+        ("Noah Brown", Origin("user", 1, "noah brown"), "Noah Brown"),
+        ("#W7654321", Origin("user", 4, "#w7654321"), "#W7654321"),
+        ("human agent", Origin("policy", 0, "human agent"), "human agent"),
+        ("NOAH", Origin("derived", 1, "noah", "case"), "Noah"),
+        ("#80279", Origin("derived", 1, "80279", "format"), "80279"),
+        ("1099.90", Origin("derived", 4, "1099.90", "format"), HISTORY[4]["content"]),  # written otherwise there
+        (1234.5, Origin("tool", 3, "1234.5"), "1234.5"),
+        ("no longer needed", Origin("schema"), None),
+        (5, Origin("schema"), None),
+        ("Apt 203, Denver", Origin("derived", None, "", "put together"), None),
+        ("1099.90 - 1234.5", Origin("derived", None, "", "arithmetic"), None),
+        ("134.60", Origin("derived", None, "", "sum"), None),
+        (2334.4, Origin("derived", None, "", "sum"), None),
+        ("noah_brown_80279", Origin("invented"), None),
+    ],
+)
+def test_the_origin_of_a_value_names_its_kind_and_points_at_the_words(
+    value: Any, origin: Origin, stretch: str | None
+) -> None:
+    sources = Sources.of(HISTORY, TOOLS)
+    [traced] = trace_arguments({"value": value}, sources)
+    assert traced.origin == origin
+    span = sources.span(traced.origin)
+    assert (span and HISTORY[span.turn]["content"][span.start : span.end]) == stretch
+
+
+@pytest.mark.parametrize(
+    ("said", "date"),
+    [
+        ("It came on November 3rd, 2026", "2026-11-03"),
+        ("on 3 Nov 2026, I think", "2026-11-03"),
+        ("since 11/03/2026.", "2026-11-03"),
+        ("delivered 2026-11-03", "November 3, 2026"),
+        ("it was the 3rd of November", "2026-11-03"),
+    ],
+)
+def test_a_date_written_in_another_way_is_derived(said: str, date: str) -> None:
+    sources = Sources.of([{"role": "user", "content": said}], TOOLS)
+    assert sources.origin(date)[::3] == ("derived", "date")
+    assert sources.origin(date.replace("3", "4", 1) if date[0] == "N" else "2026-11-04").kind == "invented"
+
+
+def test_words_to_the_customer_may_hold_no_id_or_amount_that_nobody_gave() -> None:
+    sources = Sources.of(HISTORY, TOOLS)
+    founded = "Order #W7654321 of noah_brown_6181: 1,099.90 back to paypal_5727330 in 5 to 7 days. (2 items)"
+    assert sources.unfounded(founded) == []
+    made_up = "#W7654320's total is $12.34, zip 80278, write to eve@example.com."
+    assert sources.unfounded(made_up) == ["#w7654320", "$12.34", "80278", "eve@example.com"]
 
 
 def test_the_path_of_an_invented_value_is_named() -> None:

@@ -2,9 +2,19 @@
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import norm, permutation_test
 
-from tasks.core.statistics import Floats, mcnemar, share_differences, share_intervals
+from tasks.core.statistics import (
+    Floats,
+    detectable_difference,
+    holm,
+    items_needed,
+    mcnemar,
+    paired_p_values,
+    share_differences,
+    share_intervals,
+    standard_errors,
+)
 
 
 def column(*values: float) -> Floats:
@@ -110,15 +120,119 @@ def test_mcnemar_is_the_exact_binomial_test_of_the_discordant_pairs(
     assert mcnemar(only_second, only_first) == pytest.approx(p_value)
 
 
-def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
-    """250 sets of 100 clusters whose decisions share a success rate: the 95 % interval holds the true share."""
-    random = np.random.default_rng(11)
-    covered = 0
-    for seed in range(250):
-        rates = random.beta(3, 1, size=(100, 1))
-        trials = random.integers(1, 8, size=(100, 1))
-        hits = random.binomial(trials, rates).astype(np.float64)
-        [interval] = share_intervals(hits, trials.astype(np.float64), samples=500, confidence=0.95, seed=seed)
-        assert interval is not None
-        covered += interval.low <= 0.75 <= interval.high
-    assert 0.92 <= covered / 250 <= 0.98
+def clustered(random: np.random.Generator, share: float, alike: float, shape: tuple[int, int]) -> tuple[Floats, Floats]:
+    """Return hits and trials of many sets at once; the higher `alike`, the less do decisions of a cluster differ."""
+    rates = random.beta(share / alike, (1 - share) / alike, size=shape)
+    trials = random.integers(2, 9, size=shape)
+    return random.binomial(trials, rates).astype(np.float64), trials.astype(np.float64)
+
+
+@pytest.mark.parametrize(
+    ("share", "alike", "clusters"), [(0.5, 0.25, 70), (0.75, 0.25, 70), (0.9, 0.25, 70), (0.95, 0.12, 150)]
+)
+def test_a_95_percent_interval_covers_the_truth_93_to_97_times_in_100(
+    share: float, alike: float, clusters: int
+) -> None:
+    sets = 3000
+    hits, trials = clustered(np.random.default_rng(11), share, alike, (clusters, sets))
+    intervals = share_intervals(hits, trials, samples=1000, confidence=0.95, seed=1)
+    covered = sum(interval is not None and interval.low <= share <= interval.high for interval in intervals)
+    assert 0.93 <= covered / sets <= 0.97
+
+
+def paired(
+    random: np.random.Generator, shares: tuple[float, float], clusters: int, sets: int
+) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
+    """Return two models on the same sets: conversations that are hard for one are hard for the other."""
+    hardness = random.normal(size=(clusters, sets))
+    trials = random.integers(2, 9, size=(clusters, sets))
+    made = []
+    for share in shares:
+        own = 0.6 * hardness + 0.8 * random.normal(size=(clusters, sets))
+        # Half of a decision's success lies with its conversation: a threshold on a normal keeps the share exact.
+        rates = norm.cdf(np.sqrt(2) * norm.ppf(share) - own)
+        made.append((random.binomial(trials, rates).astype(np.float64), trials.astype(np.float64)))
+    return made[0], made[1]
+
+
+def test_the_interval_of_a_difference_covers_the_truth_as_often_as_it_says() -> None:
+    sets = 3000
+    first, second = paired(np.random.default_rng(3), (0.6, 0.75), 70, sets)
+    intervals = share_differences(first, second, samples=1000, confidence=0.95, seed=1)
+    covered = sum(interval is not None and interval.low <= 0.15 <= interval.high for interval in intervals)
+    assert 0.93 <= covered / sets <= 0.97
+
+
+def test_the_paired_test_keeps_its_size_where_one_that_ignores_clusters_does_not() -> None:
+    sets = 2000
+    first, second = paired(np.random.default_rng(4), (0.7, 0.7), 70, sets)
+    p_values = np.array(paired_p_values(first[0], second[0], samples=1000, seed=1))
+    assert 0.035 <= (p_values < 0.05).mean() <= 0.065
+    # The normal test as if every decision stood alone: it cries wolf three times as often as it says.
+    gains = (second[0] - first[0]).sum(axis=0)
+    discordant = np.abs(second[0] - first[0]).sum(axis=0)
+    assert (np.abs(gains) / np.sqrt(discordant) > norm.ppf(0.975)).mean() > 0.1
+
+
+def test_the_paired_test_has_the_power_that_the_detectable_difference_promises() -> None:
+    sets = 2000
+    first, second = paired(np.random.default_rng(5), (0.70, 0.79), 70, sets)
+    error = float(np.mean(standard_errors(first, second)))
+    power = (np.array(paired_p_values(first[0], second[0], samples=1000, seed=1)) < 0.05).mean()
+    promised = norm.cdf(0.09 / error - norm.ppf(0.975))
+    assert power == pytest.approx(promised, abs=0.04)
+    # At the difference that is called detectable with a power of 0.8, the promise is 0.8.
+    detectable = detectable_difference(error, confidence=0.95, power=0.8)
+    assert norm.cdf(detectable / error - norm.ppf(0.975)) == pytest.approx(0.8)
+
+
+def test_the_standard_error_is_the_spread_of_the_difference_over_many_sets() -> None:
+    first, second = paired(np.random.default_rng(6), (0.6, 0.75), 70, 4000)
+    gains = second[0].sum(axis=0) / second[1].sum(axis=0) - first[0].sum(axis=0) / first[1].sum(axis=0)
+    assert np.mean(standard_errors(first, second)) == pytest.approx(gains.std(), rel=0.04)
+
+
+@pytest.mark.parametrize("clusters", [8, 40])
+def test_the_paired_test_agrees_with_scipy(clusters: int) -> None:
+    random = np.random.default_rng(clusters)
+    first, second = (random.integers(0, 5, size=(clusters, 1)).astype(np.float64) for _ in range(2))
+    second += random.random((clusters, 1)) < 0.5
+    [ours] = paired_p_values(first, second, samples=20_000, seed=1)
+    theirs = permutation_test(
+        (first.ravel(), second.ravel()),
+        lambda a, b, axis: (a - b).sum(axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=20_000,
+        rng=np.random.default_rng(2),
+    )
+    assert ours == pytest.approx(theirs.pvalue, abs=0.015)
+
+
+def test_models_that_do_the_same_are_not_told_apart() -> None:
+    hits = column(1, 0, 1)
+    assert paired_p_values(hits, hits, samples=10, seed=1) == [1.0]
+
+
+def test_holm_adjusts_as_in_the_textbook() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.9]) == [1.0, 1.0]
+    assert holm([0.2]) == [0.2]
+    assert holm([]) == []
+
+
+def test_twice_as_fine_a_difference_needs_four_times_the_items() -> None:
+    assert items_needed(348, 0.06, 0.03) == 4 * 348
+    assert items_needed(100, 0.05, 0.05) == 100
+
+
+def test_one_cluster_has_no_standard_error() -> None:
+    one = np.array([[1.0]])
+    assert np.isnan(standard_errors((one, one), (one, one))).all()
+
+
+def test_points_that_can_be_lost_have_an_interval_below_nothing() -> None:
+    hits, trials = column(*[-3.0] * 20, *[3.0] * 20), column(*[3.0] * 40)
+    [interval] = share_intervals(hits, trials, samples=500, confidence=0.95, seed=1)
+    assert interval is not None
+    assert interval.low < interval.value == 0.0 < interval.high

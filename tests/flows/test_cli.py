@@ -1,10 +1,13 @@
 """The command line: help at once, errors in one line, exit codes that mean something."""
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -129,7 +132,9 @@ def test_a_dataset_is_made_and_its_file_is_valid(tmp_path: Path) -> None:
     assert code == 0
     rows = json.loads(out)["split"]["train"]["path"]
     code, out, _ = zava("validate", rows)
-    assert (code, out.splitlines()[-1].startswith("4 of 4 lines are good")) == (0, True)
+    assert (code, "4 of 4 rows are good" in out.splitlines()[-1]) == (0, True)
+    code, out, _ = zava("validate", "--json", "--world", "local", rows)
+    assert (code, json.loads(out)[0]["errors"]) == (0, {})
 
 
 def test_a_broken_line_is_named_and_ends_with_one(tmp_path: Path) -> None:
@@ -137,7 +142,13 @@ def test_a_broken_line_is_named_and_ends_with_one(tmp_path: Path) -> None:
     path.write_text('{"messages": [\n')
     code, out, _ = zava("validate", str(path))
     assert code == 1
-    assert out.startswith("line 1: ")
+    assert out.startswith(f"error: {path}:1: not JSON: Expecting value at character 16 -> the line is cut off")
+
+
+def test_a_file_that_cannot_be_read_ends_with_two(tmp_path: Path) -> None:
+    assert zava("validate", str(tmp_path / "nowhere.jsonl"))[0] == 2
+    (tmp_path / "folder.jsonl").mkdir()
+    assert zava("validate", str(tmp_path / "folder.jsonl"))[0] == 2
 
 
 def test_a_model_server_that_is_down_ends_with_three(tmp_path: Path) -> None:
@@ -159,6 +170,81 @@ def test_a_model_that_does_not_exist_is_named(tmp_path: Path) -> None:
         )
     assert code == 1
     assert "Cannot use model 'nobody'" in err
+
+
+@pytest.mark.slow
+def test_ctrl_c_shows_what_was_answered_and_the_same_command_goes_on_from_there(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def interrupted(request: dict[str, Any]) -> dict[str, Any]:
+        asked.append(request["model"])
+        if len(asked) == 12:
+            os.kill(os.getpid(), signal.SIGINT)
+        return {"role": "assistant", "content": "Hello"}
+
+    with FakeFinetuning(models={"base"}, chat=interrupted) as provider:
+        small = {f"synthesis__{split}_conversations": 3 for split in ("train", "valid", "heldout")}
+        given = [
+            "evaluate",
+            "--model",
+            "base",
+            "--json",
+            *settings(tmp_path, provider__base_url=provider.base_url, **small),
+        ]
+        code, out, err = zava(*given)
+        assert code == 130
+        partial = json.loads(out)
+        assert partial["unasked"] > 0
+        assert f"stopped: {partial['unasked']} decisions are unasked" in err
+        code, out, _ = zava(*given)
+        assert (code, json.loads(out)["unasked"]) == (0, 0)
+        decisions = json.loads(out)["metrics"]["decision_accuracy"]["n"]
+        assert len(asked) <= decisions + 4  # those in flight when it was stopped are asked again
+
+
+def test_a_set_is_exported_for_the_evals_api_without_asking_a_model(tmp_path: Path) -> None:
+    small = {
+        "synthesis__train_conversations": 2,
+        "synthesis__valid_conversations": 2,
+        "synthesis__heldout_conversations": 2,
+        "provider__base_url": "http://127.0.0.1:9/v1",
+    }
+    folder = tmp_path / "export"
+    code, out, _ = zava("evaluate", "--model", "gpt", "--export", str(folder), *settings(tmp_path, **small))
+    assert code == 0
+    assert json.loads((folder / "run.json").read_text())["data_source"]["model"] == "gpt"
+    assert "def grade(" in json.loads((folder / "eval.json").read_text())["testing_criteria"][0]["source"]
+    assert str(folder / "items.jsonl") in out
+
+
+def test_the_replay_pack_is_a_table_and_a_failed_story_ends_with_one(tmp_path: Path) -> None:
+    with FakeFinetuning() as provider:
+        provider.models.add("one")
+        code, out, _ = zava("replay", "pack", "-m", "one", *settings(tmp_path, provider__base_url=provider.base_url))
+    assert code == 1
+    assert out.splitlines()[-11].split() == ["all", "0", "10"]
+    assert "one, wrong_id/1: the customer was not looked up" in out
+
+
+def test_a_transcript_is_added_to_the_pack(tmp_path: Path) -> None:
+    transcript = tmp_path / "moved.json"
+    transcript.write_text(json.dumps([{"role": "user", "content": "I am Noah Brown, my zip is 80279. I moved."}]))
+    where = settings(tmp_path, replay__folder=tmp_path / "pack")
+    code, out, _ = zava("replay", "add", str(transcript), *where)
+    assert code == 0
+    assert "recorded/moved, about noah_brown_6181; its ids will be judged" in out
+    assert [path.name for path in (tmp_path / "pack").iterdir()] == ["moved.jsonl"]
+
+
+def test_episodes_tell_how_reliable_a_model_is_and_whose_fault_it_was(tmp_path: Path) -> None:
+    small = {"synthesis__heldout_conversations": 2, "evaluation__bootstrap_samples": 100}
+    with FakeFinetuning() as provider:
+        provider.models.add("m")
+        where = settings(tmp_path, provider__base_url=provider.base_url, **small)
+        code, out, _ = zava("evaluate", "--model", "m", "--episodes", "heldout", "--trials", "2", *where)
+    assert code == 0
+    assert "2 episodes, 2 trials each, customer: scripted" in out
+    assert "pass^2, with the policy / goal alone" in out
 
 
 def test_the_outcome_fits_eighty_columns_and_holds_the_addresses(tmp_path: Path) -> None:

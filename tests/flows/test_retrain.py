@@ -8,7 +8,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from flows.retrain import retrain
 from tasks.clients import mlflow_client
-from tasks.core.config import Profile
+from tasks.core.config import Profile, load_profile
 from tasks.core.errors import TrainingFailedError
 from tasks.core.run import verdict
 from tests.fake_finetuning import FakeFinetuning
@@ -21,11 +21,19 @@ CHAT = "POST /chat/completions"
 def test_a_run_makes_a_better_model_and_can_be_walked_back_to_its_data(
     profile: Profile, provider: FakeFinetuning
 ) -> None:
+    arms = load_profile("local").evaluation.arms
+    profile = profile.model_copy(update={"evaluation": profile.evaluation.model_copy(update={"arms": arms})})
+    profile = profile.model_copy(update={"replay": profile.replay.model_copy(update={"seeds": 1})})
     summary = retrain(profile)
     assert verdict(summary.comparison).better
+    assert [(family.arm, len(family.results)) for family in summary.families] == [("base", 10), ("tuned", 10)]
     assert summary.comparison.tuned.metrics["next_tool_call_accuracy"].value == 1.0
     assert [(story.arm, story.passed) for story in summary.stories] == [("base", False), ("tuned", True)]
     assert provider.count(CREATE) == 1
+    assert summary.standings is not None
+    reached = {r.arm: r.metrics["next_tool_call_accuracy"].value for r in summary.standings.reports}
+    assert reached == {"base": 0.0, "tuned": 1.0, "tuned-short": 1.0, "base-examples": 0.0}
+    assert {(one.arm, one.against) for one in summary.standings.contrasts} >= {("base-examples", "tuned")}
     client = mlflow_client(profile.tracking)
     run = client.get_run(summary.tracked.run_id)
     assert run.info.status == "FINISHED"
@@ -37,7 +45,9 @@ def test_a_run_makes_a_better_model_and_can_be_walked_back_to_its_data(
     assert steps == list(range(1, 13))
     assert [entry.path for entry in client.list_artifacts(run.info.run_id, "training")] == ["training/file-result.csv"]
     names = {child.info.run_name for child in client.search_runs([run.info.experiment_id])}
-    assert {"base", "tuned"} <= names
+    assert {"base", "tuned", "tuned-short", "base-examples"} <= names
+    kept = [entry.path for entry in client.list_artifacts(run.info.run_id, "evaluation")]
+    assert kept == ["evaluation/comparison.json", "evaluation/standings.json"]
     with get_client(sync_client=True) as prefect:
         flow_run = prefect.read_flow_run(summary.prefect.run_id)  # type: ignore[arg-type]
         assert flow_run.name.startswith("retrain local 20")
@@ -47,6 +57,9 @@ def test_a_run_makes_a_better_model_and_can_be_walked_back_to_its_data(
     assert any(summary.tracked.address in str(artifact.data) for artifact in artifacts)
     report = Path(summary.report_path).read_text()
     assert "The tuned model is better" in report
+    for text in ("All arms", "base-examples", "Where the gain came from", "text_instead_of_call"):
+        assert text in report
+    assert "The replay family" in report
 
 
 def test_a_second_run_with_the_same_profile_finds_all_its_work_done(profile: Profile, provider: FakeFinetuning) -> None:

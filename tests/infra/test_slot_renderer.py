@@ -106,6 +106,77 @@ def test_permuted_slots_change_the_tokens_and_not_the_message(renderer: SlotRend
         assert renderer.parse(trained, rendered.state)["content"] == "80279"
 
 
+ORDER = {
+    "role": "tool",
+    "content": json.dumps(
+        {
+            "order_id": "#W7678072",
+            "items": [
+                {"name": "Phone Case", "item_id": "1151293680", "options": {"color": "blue"}},
+                {"name": "Desk Lamp", "item_id": "4582956489", "options": {"color": "red"}},
+            ],
+        }
+    ),
+}
+
+
+def test_an_anchor_ties_the_values_of_a_record_to_its_identifier(renderer: SlotRenderer) -> None:
+    ids = renderer.render([ORDER], []).input_ids
+    first, second = renderer.v.first_anchor, renderer.v.first_anchor + 1
+    blue, red = renderer.v.word["blue"], renderer.v.word["red"]
+    assert ids[ids.index(blue) + 1] == first
+    assert ids[ids.index(red) + 1] == second
+    assert [anchor for anchor in ids if renderer.v.is_anchor(anchor)] == [first] * 5 + [second] * 5
+
+
+def test_an_identifier_that_is_taken_from_a_record_is_written_as_a_reference(renderer: SlotRenderer) -> None:
+    said = call("return_items", '{"order_id":"#W7678072","item_ids":["4582956489"]}')
+    for conversation in ([ORDER, said], [ORDER, {"role": "assistant", "content": "Return 4582956489?"}]):
+        rendered = renderer.render(conversation, [TOOL])
+        trained = [i for i, label in zip(rendered.input_ids, rendered.labels, strict=True) if label != -100]
+        assert isinstance(rendered.state, Slots)
+        start = trained.index(renderer.v.reference) + 1
+        anchor = renderer.v.first_anchor + 1
+        assert trained[start:].count(anchor) == 2
+        words = trained[start : trained.index(anchor)]
+        assert Decoder(renderer.v, rendered.state).text(words) == "Desk Lamp"
+        taken = trained[len(trained) - trained[::-1].index(anchor)]
+        assert rendered.state.string(taken - renderer.v.first_slot) == "4582956489"
+        message = renderer.parse(trained, rendered.state)
+        assert "4582956489" in (message.get("content") or message["tool_calls"][0]["function"]["arguments"])
+
+
+def test_an_identifier_that_the_customer_named_first_stands_for_itself(renderer: SlotRenderer) -> None:
+    conversation = [
+        {"role": "user", "content": "It is item 4582956489."},
+        ORDER,
+        call("return_items", '{"item_ids":["4582956489"]}'),
+    ]
+    rendered = renderer.render(conversation, [])
+    trained = [i for i, label in zip(rendered.input_ids, rendered.labels, strict=True) if label != -100]
+    assert not any(renderer.v.is_anchor(token) for token in trained)
+
+
+def test_a_record_that_is_shown_again_keeps_its_anchor(renderer: SlotRenderer) -> None:
+    once, twice = renderer.render([ORDER], []).input_ids, renderer.render([ORDER, ORDER], []).input_ids
+    assert twice == once + once
+
+
+def test_a_record_that_is_described_by_its_own_identifier_ends(renderer: SlotRenderer) -> None:
+    shown = {"role": "tool", "content": '[{"id":"x1","options":{"of":"x1"}}]'}
+    rendered = renderer.render([shown, {"role": "assistant", "content": "x1"}], [])
+    assert rendered.input_ids.count(renderer.v.reference) == 1
+
+
+def test_a_reference_that_breaks_off_is_visible_as_such(renderer: SlotRenderer) -> None:
+    rendered = renderer.render([ORDER, {"role": "assistant", "content": "It is 4582956489."}], [])
+    trained = [i for i, label in zip(rendered.input_ids, rendered.labels, strict=True) if label != -100]
+    anchor = trained.index(renderer.v.first_anchor + 1)
+    assert renderer.parse(trained[:anchor], rendered.state)["content"] == "It is<from> Desk Lamp"
+    assert renderer.parse(trained[: anchor + 3], rendered.state)["content"] == "It is<from> Desk Lamp item id"
+    assert renderer.parse(trained, rendered.state)["content"] == "It is 4582956489."
+
+
 def test_more_strings_than_slots_are_spelled_out(renderer: SlotRenderer) -> None:
     text = " ".join(str(1000 + n) for n in range(SLOTS + 20))
     slots = Slots()

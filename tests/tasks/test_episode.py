@@ -11,7 +11,7 @@ from openai import AsyncOpenAI
 from tasks.core.config import EvaluationConfig
 from tasks.core.conversation import Message
 from tasks.core.errors import ProviderUnavailableError
-from tasks.episode import LIMITS, Called, Limits, Spoke, Step, Stopped, run_turns
+from tasks.episode import LIMITS, Called, Guard, Limits, Spoke, Step, Stopped, run_turns
 from tests.fake_provider import FakeProvider, Reply, call, fault, garbage, say
 from zava_mcp.local import LocalShop
 from zava_mcp.seed import generate_shop
@@ -38,7 +38,7 @@ def scripted(*replies: Reply) -> Callable[[dict[str, Any]], Reply]:
 
 
 async def play(
-    base: RetailStore, script: Callable[[dict[str, Any]], Reply], limits: Limits = LIMITS
+    base: RetailStore, script: Callable[[dict[str, Any]], Reply], limits: Limits = LIMITS, guard: Guard = "off"
 ) -> tuple[list[Step], list[Message], list[dict[str, Any]]]:
     messages = [Message(role="system", content="policy"), Message(role="user", content="Hi, I am Noah Brown.")]
     with FakeProvider(script) as provider:
@@ -48,7 +48,7 @@ async def play(
         ):
             shop.reset()
             tools = await shop.tools()
-            steps = [step async for step in run_turns(client, "m", messages, shop, tools, CONFIG, limits)]
+            steps = [step async for step in run_turns(client, "m", messages, shop, tools, CONFIG, limits, guard)]
     return steps, messages, provider.requests
 
 
@@ -105,6 +105,35 @@ async def test_the_limit_of_an_episode_spans_its_turns(shop_base: RetailStore) -
     limits = Limits(calls_per_turn=5, calls_per_episode=2)
     steps, _, _ = await play(shop_base, lambda request: once, limits)
     assert sum(isinstance(step, Called) and not step.is_error for step in steps) == 2
+
+
+MADE_UP = call("get_user_details", {"user_id": "noah_brown_80279"})
+FINDING = "user_id 'noah_brown_80279'"
+
+
+@pytest.mark.parametrize(
+    ("guard", "invented", "result"),
+    [
+        ("off", (), "No customer"),
+        ("warn", (FINDING,), "No customer"),
+        ("block", (FINDING,), f"get_user_details was not run: nobody gave {FINDING}."),
+    ],
+)
+async def test_the_guard_runs_shows_or_blocks_a_call_with_a_made_up_id(
+    shop_base: RetailStore, guard: Guard, invented: tuple[str, ...], result: str
+) -> None:
+    steps, messages, requests = await play(shop_base, scripted(MADE_UP, say("Sorry.")), guard=guard)
+    assert isinstance(steps[0], Called)
+    assert (steps[0].invented, steps[0].is_error) == (invented, True)
+    assert steps[0].result.startswith(result)
+    assert messages[-2].content == steps[0].result == requests[1]["messages"][-1]["content"]
+
+
+async def test_the_guard_lets_what_the_customer_and_the_tools_gave_through(shop_base: RetailStore) -> None:
+    search = call("search_products", {"query": "Brown", "limit": 5})
+    steps, _, _ = await play(shop_base, scripted(search, say("Here.")), guard="block")
+    assert isinstance(steps[0], Called)
+    assert (steps[0].invented, steps[0].is_error) == ((), False)
 
 
 @pytest.mark.parametrize("broken", [fault(500), garbage(), say("x").after(300)])

@@ -14,6 +14,7 @@ from tasks import evaluate
 from tasks.core.config import EvaluationConfig
 from tasks.core.errors import DataError, EvaluationError, ProviderError, ProviderUnavailableError
 from tasks.core.evaluation import DecisionSet, EvalReport
+from tasks.prompts import short
 from tests.decisions import gold_call, write_decisions
 from tests.fake_provider import FakeProvider, Reply, call, fault, garbage, reset, say
 
@@ -162,8 +163,9 @@ async def test_an_item_without_an_answer_counts_as_a_failure(
     report, _ = await evaluated(failing, decisions, tmp_path / "out")
     assert report.errored == 3
     assert {score.error for score in evaluate.read_scores(report)} == {None, kind}
-    assert report.metrics["next_tool_call_accuracy"].value == pytest.approx(10 / 12)
-    assert report.metrics["next_tool_call_accuracy_best_case"].value == 1.0
+    headline = report.metrics["next_tool_call_accuracy"]
+    assert headline.value == headline.worst == pytest.approx(10 / 12)
+    assert headline.best == 1.0
 
 
 async def test_an_item_slower_than_its_time_counts_as_a_failure(decisions: DecisionSet, tmp_path: Path) -> None:
@@ -239,7 +241,7 @@ async def test_an_evaluation_killed_midway_pays_only_for_what_is_new(decisions: 
     with FakeProvider(perfect) as provider:
         async with AsyncOpenAI(base_url=provider.base_url, api_key="k") as client:
             await interrupted(client)
-            answers = tmp_path / "base.answers.jsonl"
+            answers = tmp_path / "answers.jsonl"
             with answers.open("ab") as file:
                 file.write(b'{"key": "torn')
             kept = answers.read_bytes().count(b"\n")
@@ -249,6 +251,32 @@ async def test_an_evaluation_killed_midway_pays_only_for_what_is_new(decisions: 
             assert len(provider.requests) - before == 18 - kept
     assert report.metrics["decision_accuracy"].value == 1.0
     assert all(json.loads(line) for line in answers.read_bytes().splitlines())
+
+
+def counting(request: dict[str, Any]) -> Reply:
+    """Answer like a model that reads the whole prompt: its provider counts what it read."""
+    usage = {"prompt_tokens": len(json.dumps(request["messages"])), "completion_tokens": 1}
+    message = {"role": "assistant", "content": "Hello"}
+    choices = [{"index": 0, "finish_reason": "stop", "message": message}]
+    return Reply(body=json.dumps({"choices": choices, "usage": usage}).encode())
+
+
+@pytest.mark.parametrize(("script", "reads"), [(perfect, False), (counting, True), (lambda _: fault(400, "bad"), True)])
+async def test_a_prompt_that_does_not_reach_the_model_is_told_by_two_questions(
+    script: Script, reads: bool, decisions: DecisionSet, tmp_path: Path
+) -> None:
+    with FakeProvider(script) as provider:
+        async with AsyncOpenAI(base_url=provider.base_url, api_key="k") as client:
+            prompt = short("Be brief.")
+            assert await evaluate.reads_prompt(client, "m", decisions, CONFIG, tmp_path, prompt) is reads
+            assert len(provider.requests) == 2
+            assert {request["messages"][0]["content"] for request in provider.requests} == {
+                "Help the customers of the shop.",
+                "Be brief.",
+            }
+            if script is counting:
+                await evaluate.evaluate_model(client, "m", "short", decisions, CONFIG, tmp_path, prompt=prompt)
+                assert len(provider.requests) == 1 + decisions.items
 
 
 async def test_items_that_failed_are_asked_again(decisions: DecisionSet, tmp_path: Path) -> None:
@@ -311,8 +339,8 @@ def test_a_sidecar_that_is_short_or_broken_is_refused(decisions: DecisionSet) ->
 
 
 async def test_a_broken_line_among_the_answers_is_named(decisions: DecisionSet, tmp_path: Path) -> None:
-    (tmp_path / "base.answers.jsonl").write_text('{"key": "a"}\n', encoding="utf-8")
-    with pytest.raises(DataError, match=r"base\.answers\.jsonl, line 1 is not a kept answer; delete the file"):
+    (tmp_path / "answers.jsonl").write_text('{"key": "a"}\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"answers\.jsonl, line 1 is not a kept answer; delete the file"):
         await evaluated(perfect, decisions, tmp_path)
 
 

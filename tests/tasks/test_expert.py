@@ -8,7 +8,7 @@ from tasks.core.conversation import Conversation
 from tasks.core.dataset import row_of
 from tasks.core.drawing import draw_scenarios, noah_brown_story
 from tasks.core.errors import SynthesisError
-from tasks.core.gates import ToolShelf, format_gate, provenance_gate
+from tasks.core.gates import ToolShelf, format_gate, policy_gate, provenance_gate
 from tasks.core.scenario import Request, Scenario
 from tasks.expert import play
 from tests.worlds import phrases, shop_tools, small_shop, small_view, synthesis
@@ -52,8 +52,8 @@ def test_every_conversation_passes_the_gates() -> None:
     shelf = ToolShelf()
     for _, conversation in played():
         row = row_of(conversation, shop_tools())
-        for gate in (format_gate, provenance_gate):
-            verdict = gate(row, shelf)
+        verdicts = [format_gate(row, shelf), provenance_gate(row, shelf)]
+        for verdict in (*verdicts, policy_gate(row, customer_id=conversation.customer_id)):
             assert verdict.passed, (conversation.id, verdict)
 
 

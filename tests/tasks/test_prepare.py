@@ -2,13 +2,13 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from tasks import simulate as simulation
-from tasks.core.config import ValidationConfig
-from tasks.core.conversation import Conversation, Message
+from tasks.core.config import Gate, ValidationConfig
+from tasks.core.conversation import Conversation, Goal, Message
 from tasks.core.dataset import DatasetSplit, RowMeta
 from tasks.core.errors import DataError
 from tasks.core.evaluation import EvalItem, ItemMeta
@@ -62,7 +62,9 @@ def test_sound_conversations_all_get_through_with_their_sidecars(shards: list[Pa
         shards, small_shop(), ValidationConfig(), tmp_path, lambda done, total: told.append((done, total))
     )
     assert split.funnel.played == split.funnel.kept == 32
-    assert split.funnel.stopped == {"format": 0, "execution": 0, "provenance": 0, "duplicate": 0}
+    assert list(split.funnel.stopped) == list(get_args(Gate))
+    assert set(split.funnel.stopped.values()) == {0}
+    assert split.overlap == 0.0
     assert [split.train.rows, split.valid.rows, split.heldout.rows] == [20, 4, 8]
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
     for file in (split.train, split.valid, split.heldout):
@@ -105,13 +107,24 @@ def test_preparing_again_gives_the_same_files(shards: list[Path], tmp_path: Path
             "provenance",
             "provenance: invented argument",
         ),
+        (
+            lambda c: c.model_copy(update={"goal": Goal(writes=c.goal.writes, outcome="cancel: lost")}),  # type: ignore[union-attr]  # the expert sets one
+            "goal",
+            "goal: another outcome",
+        ),
+        (
+            lambda c: c.model_copy(update={"customer_id": "somebody_else_1"}),
+            "policy",
+            "policy: not the customer of the scenario",
+        ),
     ],
 )
 def test_a_broken_conversation_is_stopped_at_its_gate_and_counted(
     shards: list[Path], tmp_path: Path, change: Change, gate: str, reason: str
 ) -> None:
     number = next(n for n, c in enumerate(read_conversations(shards)) if c.messages[2].tool_calls)
-    funnel = prepared(with_change(shards, tmp_path, change, number), tmp_path).funnel
+    gates = ("format", "execution", "goal", "provenance", "policy")
+    funnel = prepared(with_change(shards, tmp_path, change, number), tmp_path, gates=gates).funnel
     assert funnel.stopped[gate] == 1
     assert funnel.reasons == {reason: 1}
     assert funnel.kept == 31
@@ -120,7 +133,27 @@ def test_a_broken_conversation_is_stopped_at_its_gate_and_counted(
 def test_a_duplicate_is_dropped_however_it_is_called(shards: list[Path], tmp_path: Path) -> None:
     twin = next(read_conversations(shards)).model_copy(update={"id": "twin"})
     funnel = prepared(with_change(shards, tmp_path, lambda _: twin, number=1), tmp_path).funnel
-    assert funnel.reasons == {"duplicate": 1}
+    assert funnel.reasons == {"duplicate: every decision was there before": 1}
+    assert funnel.examples == {"duplicate: every decision was there before": "twin: every decision was there before"}
+
+
+def test_a_conversation_that_only_says_the_same_in_other_words_is_a_near_duplicate(
+    shards: list[Path], tmp_path: Path
+) -> None:
+    original = max(list(read_conversations(shards))[:20], key=lambda c: len(c.messages))
+    twin = replaced(original, -1, content=f"{original.messages[-1].content} Bye.").model_copy(update={"id": "twin"})
+    path = tmp_path / "twins.jsonl"
+    path.write_text("".join(f"{c.model_dump_json()}\n" for c in (*read_conversations(shards), twin)))
+    funnel = prepared([path], tmp_path, similarity=0.9).funnel
+    assert funnel.stopped["near_duplicate"] == 1
+    assert funnel.kept == 32
+    assert f"twin: same calls and nearly the same words: like {original.id}" in funnel.examples.values()
+
+
+def test_a_conversation_over_the_limit_is_stopped(shards: list[Path], tmp_path: Path) -> None:
+    shown = replaced(next(read_conversations(shards)), -1, content="Goodbye! " * 4000)
+    funnel = prepared(with_change(shards, tmp_path, lambda _: shown), tmp_path, max_tokens=8000).funnel
+    assert funnel.reasons == {"length: too long": 1}
 
 
 def test_too_small_a_yield_stops_the_run_and_writes_nothing(shards: list[Path], tmp_path: Path) -> None:
@@ -134,7 +167,24 @@ def test_a_customer_in_two_splits_stops_the_run_and_writes_nothing(shards: list[
     first_one = next(read_conversations(shards))
     leak = with_change(shards, tmp_path, lambda c: c.model_copy(update={"customer_id": first_one.customer_id}), 31)
     with pytest.raises(DataError, match="The splits leak: customer"):
-        prepared(leak, tmp_path / "out")
+        prepared(leak, tmp_path / "out", gates=("format", "provenance"))
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_wording_of_the_training_customers_in_the_held_out_split_stops_the_run(
+    shards: list[Path], tmp_path: Path
+) -> None:
+    conversations = list(read_conversations(shards))
+    small_talk = "I have been thinking about this for a whole week now, you know."
+    path = tmp_path / "parrots.jsonl"
+    path.write_text(
+        "".join(
+            f"{replaced(c, 1, content=f'{c.messages[1].content} {small_talk}').model_dump_json()}\n"
+            for c in conversations
+        )
+    )
+    with pytest.raises(DataError, match=r"The splits leak: training holds \d+\.\d% of the held-out customers' runs"):
+        prepared([path], tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 
 

@@ -5,7 +5,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tasks import report
@@ -48,11 +48,40 @@ def test_the_report_holds_verdict_numbers_transcripts_and_addresses(tmp_path: Pa
         "http://127.0.0.1:5000/#/experiments/1/runs/m1",
         "0.00 USD, 12.3 CPU minutes",
         "there already",
+        "+60.0 points, 55.0 to 65.0, p = 0.0015",
+        "does not apply: no &lt;system&gt; prompt",
+        "A true difference of 6.1 % or more",
+        "it would take 387 decisions",
+        "base, next_tool_call_accuracy: 32.0 % at best, 30.0 % at worst",
+        "<td>invented_id</td><td>which arguments</td>",
+        "user_id &#39;noah_brown_&lt;80279&gt;&#39;",
     ):
         assert text in html
     checker = Balance()
     checker.feed(html)
     assert checker.open == []
+
+
+def test_the_replay_family_is_a_table_with_what_went_wrong(tmp_path: Path) -> None:
+    families = (runs.a_family("base", False, True, False), runs.a_family("tuned", True, False, True))
+    summary = runs.a_summary(tmp_path, families=families)
+    html = html_of(summary, tmp_path)
+    rows = [re.sub("<[^>]+>", " ", row).split() for row in re.findall("<tr.*?</tr>", html, re.DOTALL)]
+    assert [row for row in rows if row[:1] in (["id"], ["email"], ["all"])][:3] == [
+        ["id", "near", "zip", "2", "0", "2"],
+        ["email", "1", "1", "0"],
+        ["all", "3", "1", "2"],
+    ]
+    assert "Right with base and wrong with tuned: email/1." in html
+    assert "get_user_details was called with &#39;&lt;b&gt;&#39;" in html
+    balance = Balance()
+    balance.feed(html)
+    assert balance.open == []
+    markdown = (tmp_path / "report.md").read_text()
+    assert (
+        "| replay family | n | base, right | tuned, right |\n|---|---|---|---|\n| id near zip | 2 | 0 | 2 |\n"
+        in markdown
+    )
 
 
 def test_the_report_asks_nothing_of_the_network(tmp_path: Path) -> None:
@@ -72,6 +101,17 @@ def test_the_markdown_is_one_table_row_a_metric(tmp_path: Path) -> None:
     assert text.startswith("# retrain local")
     row = "| next_tool_call_accuracy | 30.0 (25.0..34.0) | 90.0 (85.0..94.0) | +60.0 points, 55.0 to 65.0 | 260 |"
     assert row in text.splitlines()
+
+
+def test_the_points_of_all_kinds_of_failure_add_up_to_the_gain(tmp_path: Path) -> None:
+    text = report.write_report(runs.a_summary(tmp_path), tmp_path).markdown.read_text()
+    rows = re.findall(r"^\| (\w+) \| (\d+) \| (\d+) \| ([-+.\d]+) \|$", text, re.MULTILINE)
+    assert rows == [("no_answer", "10", "10", "+0.0"), ("invented_id", "182", "26", "+33.9")]
+    assert "| base-examples | does not apply: no <system> prompt | | |" in text
+
+
+def test_the_report_of_an_older_run_has_no_arms(tmp_path: Path) -> None:
+    assert "All arms" not in html_of(runs.a_summary(tmp_path, standings=None), tmp_path)
 
 
 def test_the_summary_is_read_back_whole(tmp_path: Path) -> None:
@@ -98,6 +138,8 @@ numbers = st.floats(-1e6, 1e6, allow_nan=False)
 
 
 @given(st.lists(st.tuples(numbers, numbers), max_size=50))
+@example([(0.0, 5e-324)])
+@settings(deadline=None)
 def test_any_points_make_a_chart_whose_marks_lie_inside(points: list[tuple[float, float]]) -> None:
     chart = str(line_chart("t", [Line("a", sorted(points), "a")], x_label="step", y_label="loss"))
     if not points:

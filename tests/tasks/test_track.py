@@ -54,6 +54,18 @@ def test_datasets_are_inputs_under_their_own_digests(profile: Profile, tmp_path:
     assert len(client.get_metric_history(run.run_id, "rows_train")) == 1
 
 
+def test_tables_are_recorded_once(profile: Profile, tmp_path: Path) -> None:
+    run = track.open_run(profile, PREFECT, {})
+    steps = list(runs.a_split(tmp_path).funnel.steps())
+    for _ in range(2):
+        track.tables(profile.tracking, run, {"funnel": steps, "coverage": []})
+    client = mlflow_client(profile.tracking)
+    assert [a.path for a in client.list_artifacts(run.run_id, "dataset")] == ["dataset/funnel_table.json"]
+    recorded = client.load_table(run.experiment_id, "dataset/funnel_table.json", [run.run_id])
+    assert list(recorded["gate"]) == ["format", "execution", "provenance"]
+    assert list(recorded["passed"]) == [9, 9, 7]
+
+
 def test_steps_are_written_once_also_by_a_later_process(profile: Profile) -> None:
     run = track.open_run(profile, PREFECT, {})
     curve = runs.a_curve(30)

@@ -60,22 +60,39 @@ def email(r: random.Random, first: str, last: str) -> str:
     return f"{first}.{last}{digits(r, r.choice([2, 3, 4]))}@{r.choice(['example.com', 'mail.com', 'post.net'])}".lower()
 
 
-def address(r: random.Random) -> dict[str, str]:
-    """Return a postal address in seven fields."""
+def address(r: random.Random, country: str | None = None) -> dict[str, str]:
+    """Return a postal address in seven fields, in a country where one is given."""
     street = r.choice([word(r).capitalize(), r.choice(lx.NOUNS).capitalize()])
+    unit = digits(r, r.choice([1, 2, 3, 3]))
     return {
         "address1": f"{digits(r, r.choice([2, 3, 3, 4]))} {street} {r.choice(lx.STREETS)}",
-        "address2": f"{r.choice(['Suite', 'Apt', 'Unit', 'Floor'])} {digits(r, 3)}" if r.random() < 0.5 else "",
-        "city": r.choice(lx.CITIES) if r.random() < 0.5 else word(r).capitalize(),
+        "address2": f"{r.choice(lx.UNITS)} {unit}" if r.random() < 0.5 else "",
+        "city": _town(r),
         "state": r.choice(lx.STATES),
-        "country": r.choice(["USA", "USA", "USA", "Canada", "UK"]),
+        "country": country or r.choice(["USA", "USA", "USA", "Canada", "UK"]),
         "zip": digits(r, 5),
     }
 
 
-def said_address(a: dict[str, str]) -> str:
-    """Return an address as people write it."""
-    return ", ".join(p for p in (a["address1"], a["address2"], a["city"], f"{a['state']} {a['zip']}") if p)
+def _town(r: random.Random) -> str:
+    town = r.choice(lx.CITIES) if r.random() < 0.4 else word(r).capitalize()
+    before = r.choice(["New", "San", "Las", "Fort", word(r).capitalize()])
+    after = r.choice(["City", "Springs", "Beach", word(r).capitalize()])
+    x = r.random()
+    return town if x < 0.7 else f"{before} {town}" if x < 0.85 else f"{town} {after}"
+
+
+def said_address(r: random.Random, a: dict[str, str], *, country: bool = False) -> str:
+    """Return an address in one of the many ways in which people write it, with the country if told."""
+    street = r.choice([", ", ", ", " "]).join(p for p in (a["address1"], a["address2"]) if p)
+    city = r.choice(["{}", "{}", "{}", "city {}"]).format(a["city"])
+    state = r.choice(["{}", "{}", "{}", "{}", "({})", "state {}", "in {}"]).format(a["state"])
+    code = r.choice(["{}", "{}", "{}", "zip {}", "zip code {}", "postcode {}", "the zip is {}"]).format(a["zip"])
+    gap = r.choice([" ", ", "])
+    town = f"{city}{' ' if state[0] in '(i' else r.choice([' ', ', ', ', '])}{state}"
+    town = f"{code}{gap}{town}" if r.random() < 0.2 else f"{town}{gap}{code}"
+    said = street + r.choice([", ", ", ", ", ", " in ", "; ", " - ", ", in ", "\n"]) + town
+    return f"{said}, {a['country']}" if country else said
 
 
 def option_value(r: random.Random) -> str:
@@ -192,12 +209,17 @@ def variants(r: random.Random, key: str, count: int) -> tuple[list[str], dict[st
 
 
 def said_options(r: random.Random, options: dict[str, str]) -> str:
-    """Return options as people say them."""
+    """Return options as people say them: values alone, or with their names before or after them."""
     items = list(options.items())
     if r.random() < 0.3:
         r.shuffle(items)
-    style = r.choice(["{k} {v}", "{v}", "{k}: {v}", "{v} {k}", "{k} {v}"])
-    return r.choice([", ", " and ", ", ", " "]).join(style.format(k=k, v=v) for k, v in items)
+    before = f"{r.choice(['', '', 'the ', 'a '])}{{k}}{r.choice([' ', ' ', ': ', ' = ', ' is ', ' of ', ', '])}{{v}}"
+    after = (
+        f"{{v}} {r.choice(['{k}', '({k})', 'as {k}', 'as the {k}', 'for the {k}', 'for {k}', 'in {k}', 'is the {k}'])}"
+    )
+    style = r.choice(["{v}", before, before, after])
+    *first, last = [style.format(k=k, v=v) for k, v in items]
+    return r.choice([", ", " and ", ", ", " "]).join(first) + r.choice([" and ", ", ", " "]) + last if first else last
 
 
 def _lookup_by_content(r: random.Random, talk: Talk) -> None:

@@ -46,7 +46,12 @@ STREETS = "Street Avenue Road Lane Drive Court Way Place Boulevard Park Square".
 CITIES = (
     "Denver Austin Chicago Seattle Boston Dallas Miami Portland Houston Paris Berlin Madrid Oslo Lima Leeds".split()
 )
-STATES = "TX CA NY WA CO IL FL MA OR AZ OH NC MI GA".split()
+STATES = (
+    "AL AK AZ AR CA CO CT DE FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND OH OK OR PA "
+    "RI SC SD TN TX UT VT VA WA WV WI WY DC"
+).split()
+COUNTRIES = "USA Canada UK".split()
+UNITS = "Apt Suite Unit Floor".split()
 
 GREETINGS = (
     "Hi", "Hello", "Hey", "Good day", "Hi there", "Hello there", "Dear team", "Good morning", "Good evening",
@@ -84,8 +89,25 @@ OFFER = ("How can I help you?", "I found you. What do you need?", "Thank you. Wh
 DONE = ("Done. Anything else?", "It is done.", "All set. Can I help with more?", "Done.", "It is done. Anything else?")
 KEPT = ("Ok, nothing was changed.", "I left everything as it is. Anything else?", "No problem. Anything else?")
 BYE = ("You are welcome.", "Goodbye!", "You are welcome! Have a nice day.", "Happy to help.")
+WHERE = (
+    "where is my {n}", "what is the status of my {n}", "I lost the number, it is the one with the {n}",
+    "what about the {n}", "I am waiting for the {n}", "can you look for my {n}", "when do I get the {n}",
+)  # fmt: skip
+NOT_YOURS = (
+    "I am sorry, I do not find {n} {i} under your name.", "There is no {n} {i} of yours, so I cannot do that.",
+    "Sorry, {i} is not one of yours.",
+)  # fmt: skip
+AS_BEFORE = ("the same as before", "the original payment", "the original one", "what I paid with", "the one I used")
+PAY_WITH = (
+    "with {}", "use {}", "pay with {}", "take {} for it", "I pay with {}", "{} for the payment", "put it on {}",
+    "for the money, {}",
+)  # fmt: skip
+PAY_ANSWERS = ("{}", "use {}", "with {} please", "{} please", "take {}", "I want {}", "let us take {}", "{} is fine")
 WAYS = ("Which payment method should I use?", "How do you want to pay?", "Which payment method?")
 
+# Capital letters make a name of a word, and a name is a slot that says nothing; but of an address the parts must be
+# told apart, so these stand for themselves.
+ADDRESS_WORDS = [*STREETS, *COUNTRIES, *UNITS]
 # Words of tool interfaces and of service talk that a list of common English words lacks.
 INTERFACE_WORDS = (
     "I id ids email zip postcode phone url uuid api json details info metadata username password address1 address2 "

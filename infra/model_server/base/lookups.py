@@ -16,7 +16,7 @@ FIELDS = ("group_id", "item_id", "part_id", "code", "serial_number", "price")
 def lookups(r: random.Random) -> c.Dialogue:
     """Return a record or two, and up to ten questions about what is in them."""
     talk = c.Talk()
-    ask = r.choice([_order, _order, _order, _variants, _variants, _variants, _names, _kinds])
+    ask = r.choice([order, order, order, variants, variants, variants, names, kinds])
     questions = ask(r, talk)
     r.shuffle(questions)
     for question, answer in questions[: r.randint(3, 10)]:
@@ -25,12 +25,12 @@ def lookups(r: random.Random) -> c.Dialogue:
     return {"tools": [], "messages": talk.messages}
 
 
-def _order(r: random.Random, talk: c.Talk) -> list[tuple[str, str]]:
+def order(r: random.Random, talk: c.Talk) -> list[tuple[str, str]]:
     """A record that lists things: the id of a thing by its name."""
     fields = r.sample(FIELDS, r.choice([1, 2, 2, 3]))
-    names = list(dict.fromkeys(c.title(r) for _ in range(r.randint(2, 6))))
+    titles = list(dict.fromkeys(c.title(r) for _ in range(r.randint(2, 6))))
     things: list[dict[str, Any]] = []
-    for name in names:
+    for name in titles:
         thing: dict[str, Any] = {"name": name} | {f: _value(r, f) for f in fields}
         if r.random() < 0.7:
             thing["options"] = {a: c.option_value(r) for a in r.sample(lx.ATTRIBUTES, r.choice([1, 2, 2]))}
@@ -51,7 +51,7 @@ def _value(r: random.Random, field: str) -> Any:
     return r.randint(500, 90000) / 100 if field == "price" else c.identifier(r, "number")
 
 
-def _variants(r: random.Random, talk: c.Talk) -> list[tuple[str, str]]:
+def variants(r: random.Random, talk: c.Talk) -> list[tuple[str, str]]:
     """A thing that comes in variants: the id by the options."""
     key = r.choice(["item_id", "id", "code", "part_id"])
     _, records = c.variants(r, key, r.randint(2, 7))
@@ -60,14 +60,14 @@ def _variants(r: random.Random, talk: c.Talk) -> list[tuple[str, str]]:
     return said + [(", ".join(v["options"].values()), v[key]) for v in records.values()]
 
 
-def _names(r: random.Random, talk: c.Talk) -> list[tuple[str, str]]:
+def names(r: random.Random, talk: c.Talk) -> list[tuple[str, str]]:
     """A table from names to ids."""
     table = {c.title(r): c.identifier(r, "number") for _ in range(r.randint(3, 12))}
     talk.tool(c.compact(table))
     return [(r.choice(["{}", "the {}", "I want the {}"]).format(name), table[name]) for name in table]
 
 
-def _kinds(r: random.Random, talk: c.Talk) -> list[tuple[str, str]]:
+def kinds(r: random.Random, talk: c.Talk) -> list[tuple[str, str]]:
     """A person's means of payment: the id by the kind."""
     ways = {f"{w}_{c.digits(r, 7)}": w for w in r.sample(lx.PAYMENTS, r.randint(2, 5))}
     first, last = c.first_name(r), c.last_name(r)

@@ -28,17 +28,19 @@ from infra.model_server.base.lookups import lookups
 from infra.model_server.base.workflow import workflow
 from infra.model_server.muon import Muon
 from infra.model_server.slot_renderer import SlotRenderer
+from infra.model_server.slot_text import ANCHORS
 
 Row = tuple[list[int], list[int]]
 LAYERS = "cacacac"
 WIDTH, HEADS, FEED_FORWARD = 128, 4, 384
-MAX_ROW = 1400
+MAX_ROW = 1800
+EMBEDDINGS = "model.embed_tokens.weight"
 
 
 def write_words(out: Path) -> None:
     """Write the vocabulary's word list: interface words first, then common English words (SCOWL size 10)."""
     common = (Path(__file__).parent / "words.txt").read_text(encoding="utf-8").split()
-    words = dict.fromkeys([*lexicon.INTERFACE_WORDS, *common])
+    words = dict.fromkeys([*lexicon.INTERFACE_WORDS, *lexicon.ADDRESS_WORDS, *common])
     (out / "words.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
     (out / "renderer.json").write_text(json.dumps({"kind": "slots"}) + "\n", encoding="utf-8")
 
@@ -81,6 +83,31 @@ def _start_near_copying(attention: Lfm2Attention) -> None:
         weights[f"{name}.weight"].copy_(start)
 
 
+def carried_over(checkpoint: Path, renderer: SlotRenderer) -> Lfm2ForCausalLM:
+    """Return a network that goes on from a checkpoint, whose word list and anchors may be others.
+
+    A token keeps what was learned of it. A new word starts as the same word in lower case, where there is one, and a
+    new anchor as one slot among many.
+    """
+    model, old = new_model(renderer), Lfm2ForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
+    v, state = renderer.v, old.state_dict()
+    table: torch.Tensor = model.state_dict()[EMBEDDINGS]
+    before: torch.Tensor = state[EMBEDDINGS]
+    words = (checkpoint / "words.txt").read_text(encoding="utf-8").split()
+    first_word = len(before) - len(words)
+    known = {word: first_word + number for number, word in enumerate(words)}
+    with torch.no_grad():
+        slots = before[v.first_slot : v.first_anchor]
+        table[v.first_anchor : v.reference] = slots.mean(0) + slots.std() * torch.randn(ANCHORS, WIDTH)
+        table[:first_word] = before[:first_word]
+        for word, token in v.word.items():
+            like = known.get(word, known.get(word.lower()))
+            if like is not None:
+                table[token] = before[like]
+    model.load_state_dict({**state, EMBEDDINGS: table, "lm_head.weight": table})
+    return model
+
+
 def optimizers(model: torch.nn.Module, lr: float) -> list[torch.optim.Optimizer]:
     """Return Muon for the matrices at five times the rate, AdamW for embeddings, norms and convolutions."""
     matrices: list[torch.nn.Parameter] = []
@@ -100,7 +127,7 @@ def draw(r: random.Random, progress: float) -> corpus.Dialogue:
         return corpus.copying(r) if x < 0.8 else corpus.direct(r)
     if progress < 0.35:
         return lookups(r) if x < 0.75 else corpus.direct(r) if x < 0.85 else workflow(r)
-    return lookups(r) if x < 0.4 else corpus.direct(r) if x < 0.5 else workflow(r)
+    return lookups(r) if x < 0.35 else corpus.direct(r) if x < 0.43 else workflow(r)
 
 
 def batches(
@@ -143,7 +170,7 @@ def train(rank: int, args: argparse.Namespace) -> None:
     dist.init_process_group("gloo", rank=rank, world_size=args.processes)
     out = Path(args.out)
     renderer = SlotRenderer(out)
-    model = Lfm2ForCausalLM.from_pretrained(args.init, dtype=torch.float32) if args.init else new_model(renderer)
+    model = carried_over(Path(args.init), renderer) if args.init else new_model(renderer)
     parts = optimizers(model, args.lr)
     peaks = [[group["lr"] for group in part.param_groups] for part in parts]
     seen, started, mean = 0.0, time.time(), math.nan
@@ -219,7 +246,7 @@ def main() -> None:
     """Read the arguments and start the processes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", required=True)
-    parser.add_argument("--init", help="go on from this checkpoint, which has the same vocabulary")
+    parser.add_argument("--init", help="go on from the checkpoint in this folder")
     parser.add_argument("--start", type=float, default=0.0, help="where in the curriculum to start, 0 to 1")
     parser.add_argument("--tokens", type=float, default=9e6)
     parser.add_argument("--batch-tokens", type=int, default=2048, help="per process")

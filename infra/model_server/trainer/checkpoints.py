@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from peft import PeftModel
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 STATE_NAME = "trainer_state.json"
@@ -13,15 +14,24 @@ _NOT_COPIED = (".safetensors", ".bin", ".pt", ".index.json", ".md", ".jsonl")
 
 
 def save_model(model: Any, base: Path, folder: Path) -> None:
-    """Write a transformers model with its base's tokenizer and renderer; the folder appears whole or not at all."""
+    """Write a model with its base's tokenizer and renderer, or an adapter; the folder appears whole or not at all."""
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial)
-    for file in base.iterdir():
-        if file.is_file() and not (partial / file.name).exists() and not file.name.endswith(_NOT_COPIED):
-            shutil.copy2(file, partial / file.name)
+    if isinstance(model, PeftModel):
+        # The embeddings are never adapted; to look whether they are, PEFT would ask the hub for the base.
+        model.save_pretrained(str(partial), save_embedding_layers=False)
+        (partial / "README.md").unlink(missing_ok=True)
+    else:
+        model.save_pretrained(partial)
+        _copy_around(base, partial)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
+
+
+def _copy_around(base: Path, folder: Path) -> None:
+    for file in base.iterdir():
+        if file.is_file() and not (folder / file.name).exists() and not file.name.endswith(_NOT_COPIED):
+            shutil.copy2(file, folder / file.name)
 
 
 def last_state(folder: Path) -> Path | None:

@@ -1,8 +1,8 @@
 """The training loop: TRL's trainer on planned batches of rendered rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -27,10 +27,14 @@ class ConversationTrainer(SFTTrainer):
     scores every position on a CPU, which costs a tenth of the speed there.
     """
 
+    accuracy_name: ClassVar[str] = "mean_token_accuracy"
+    """What is reported as its accuracy."""
+    collate_rows: ClassVar[Callable[..., dict[str, torch.Tensor]]] = staticmethod(collate)
+
     def __init__(self, *, batches: list[list[int]], pad_id: int, **options: Any) -> None:
         """Train on `batches`, lists of row numbers of `options["train_dataset"]`, in this order."""
         self._batches = batches
-        self._collate = partial(collate, pad_id=pad_id)
+        self._collate = partial(self.collate_rows, pad_id=pad_id)
         self._trained: torch.Tensor | None = None
         self.last_loss = torch.tensor(0.0)
         self.last_accuracy = torch.tensor(0.0)
@@ -79,15 +83,20 @@ class ConversationTrainer(SFTTrainer):
 
     def _score(self, model: torch.nn.Module, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the loss and, for each trained token, whether it was the likeliest."""
+        logits, wanted, _ = self._predictions(model, inputs)
+        return F.cross_entropy(logits.float(), wanted), logits.detach().argmax(-1) == wanted
+
+    def _predictions(
+        self, model: torch.nn.Module, inputs: Mapping[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the trained tokens' logits [tokens, vocabulary] and labels, and where they lie [rows, positions]."""
         targets = F.pad(inputs["labels"][:, 1:], (0, 1), value=IGNORED)
         self._trained = targets != IGNORED
         try:
             logits = model(input_ids=inputs["input_ids"], use_cache=False).logits
         finally:
             trained, self._trained = self._trained, None
-        wanted = targets[trained]
-        loss = F.cross_entropy(logits[0].float(), wanted)
-        return loss, logits[0].detach().argmax(-1) == wanted
+        return logits[0], targets[trained], trained
 
     def _keep_trained(self, head: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         """Hand the output layer [1, trained tokens, width] instead of [rows, positions, width]."""

@@ -9,7 +9,7 @@ from datasets import Dataset  # type: ignore[import-untyped]
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from infra.model_server.errors import TrainingError
-from infra.model_server.progress import Checkpoint, ProgressWriter, Step
+from infra.model_server.progress import PAUSE_NAME, Checkpoint, ProgressWriter, Step
 from infra.model_server.trainer.batches import Plan
 from infra.model_server.trainer.checkpoints import save_model
 from infra.model_server.trainer.loop import ConversationTrainer
@@ -83,7 +83,10 @@ class Reporter(TrainerCallback):
             (self._job_dir / "checkpoints").mkdir(exist_ok=True)
             save_model(self._trainer.network, self._base, self._job_dir / folder)
             self._writer.write(Checkpoint(step=step, folder=folder))
-        control.should_save = step < self._steps and (epoch_over or self._state_is_due())
+        pausing = (self._job_dir / PAUSE_NAME).exists()
+        unfinished = step < self._steps
+        control.should_save = unfinished and (epoch_over or pausing or self._state_is_due())
+        control.should_training_stop = control.should_training_stop or pausing
         self._save_asked = time.monotonic()
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -95,19 +98,18 @@ class Reporter(TrainerCallback):
         return time.monotonic() - self._saved > max(STATE_EVERY_SECONDS, STATE_SHARE * self._save_cost)
 
     def _metrics(self, step: int, epoch_over: bool) -> dict[str, float]:
+        name = self._trainer.accuracy_name
         metrics = {
             "train_loss": self._trainer.last_loss.item(),
-            "train_mean_token_accuracy": self._trainer.last_accuracy.item(),
+            f"train_{name}": self._trainer.last_accuracy.item(),
         }
         if self._validation is None:
             return metrics
         if step % VALIDATE_EVERY == 0 or epoch_over:
             few = self._validation.batches[:VALIDATION_BATCHES]
-            metrics["valid_loss"], metrics["valid_mean_token_accuracy"] = self._trainer.figures(
-                self._validation.rows, few
-            )
+            metrics["valid_loss"], metrics[f"valid_{name}"] = self._trainer.figures(self._validation.rows, few)
         if epoch_over:
-            metrics["full_valid_loss"], metrics["full_valid_mean_token_accuracy"] = self._trainer.figures(
+            metrics["full_valid_loss"], metrics[f"full_valid_{name}"] = self._trainer.figures(
                 self._validation.rows, self._validation.batches
             )
         return metrics

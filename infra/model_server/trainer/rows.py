@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from datasets import Dataset, Features, List, Value  # type: ignore[import-untyped]
@@ -11,15 +11,14 @@ from datasets.arrow_writer import ArrowWriter  # type: ignore[import-untyped]
 
 from infra.model_server.dataset_validation import read_rows
 from infra.model_server.errors import RenderingError, TrainingError
-from infra.model_server.rendering import IGNORED, Renderer
-
-FEATURES = Features({"input_ids": List(Value("int32")), "labels": List(Value("int32"))})
+from infra.model_server.rendering import IGNORED, Rendered, Renderer
 
 
 class Pass(NamedTuple):
     """One rendering of a file."""
 
     lengths: list[int]
+    tokens: int
     cut: int
     """Rows that were longer than the window and lost their end."""
     empty: int
@@ -29,13 +28,15 @@ class Pass(NamedTuple):
 class RowWriter:
     """Renders files into one Arrow file."""
 
+    features: ClassVar[Features] = Features({"input_ids": List(Value("int32")), "labels": List(Value("int32"))})
+
     def __init__(self, path: Path, renderer: Renderer, window: int) -> None:
         """Write to `path`, with no row longer than `window` tokens."""
         self._path = path
         self._renderer = renderer
         self._window = window
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._writer = ArrowWriter(path=str(path), features=FEATURES)
+        self._writer = ArrowWriter(path=str(path), features=self.features)
 
     def add(self, source: Path, seed: str | None) -> Pass:
         """Render a file's rows; with a seed, the renderer may vary what carries no meaning."""
@@ -43,7 +44,7 @@ class RowWriter:
         cut = empty = 0
         for number, row in enumerate(read_rows(source), 1):
             rng = None if seed is None else random.Random(f"{seed}:{number}")
-            ids, labels = self._render(source, number, row, rng)
+            ids, labels, _ = self._render(source, number, row["messages"], row.get("tools") or [], rng)
             cut += len(ids) > self._window
             ids, labels = ids[: self._window], labels[: self._window]
             # The first token is never predicted, so its label trains nothing.
@@ -52,7 +53,7 @@ class RowWriter:
                 continue
             self._writer.write({"input_ids": ids, "labels": labels})
             lengths.append(len(ids))
-        return Pass(lengths, cut, empty)
+        return Pass(lengths, sum(lengths), cut, empty)
 
     def finish(self) -> Dataset:
         """Close the file and return its rows, mapped from the disk."""
@@ -60,13 +61,12 @@ class RowWriter:
         return Dataset.from_file(str(self._path))
 
     def _render(
-        self, source: Path, number: int, row: Mapping[str, Any], rng: random.Random | None
-    ) -> tuple[list[int], list[int]]:
+        self, source: Path, number: int, messages: list[Any], tools: list[Any], rng: random.Random | None = None
+    ) -> Rendered:
         try:
-            rendered = self._renderer.render(row["messages"], row.get("tools") or [], rng=rng)
+            return self._renderer.render(messages, tools, rng=rng)
         except RenderingError as error:
             raise TrainingError(f"Row {number} of the {source.stem} file: {error}", "invalid_training_file") from error
-        return rendered.input_ids, rendered.labels
 
 
 def collate(rows: Iterable[Mapping[str, list[int]]], pad_id: int) -> dict[str, torch.Tensor]:

@@ -2,14 +2,17 @@
 
 import random
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from datasets import Dataset  # type: ignore[import-untyped]
+from peft import PeftModel
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast, PrinterCallback
+from transformers import PreTrainedTokenizerFast, PrinterCallback
 from trl.trainer.sft_config import SFTConfig
 
 from infra.model_server.errors import TrainingError
@@ -17,20 +20,24 @@ from infra.model_server.progress import (
     FINAL_MODEL,
     TRAINING_NAME,
     VALIDATION_NAME,
+    Choosable,
     Done,
     Hyperparameters,
     JobSpec,
     Note,
     Planned,
+    PreferenceHyperparameters,
     ProgressWriter,
 )
 from infra.model_server.rendering import Renderer, renderer_for
+from infra.model_server.trainer.adapters import RANK, adapter_choices, load_model
 from infra.model_server.trainer.batches import Plan, group, plan_run
 from infra.model_server.trainer.checkpoints import last_state, save_model
 from infra.model_server.trainer.choices import Choices, choose
 from infra.model_server.trainer.device import training_device
 from infra.model_server.trainer.loop import ConversationTrainer
 from infra.model_server.trainer.optimiser import build_optimiser, build_schedule
+from infra.model_server.trainer.preference import BETA, PairWriter, PreferenceTrainer, preference_choices
 from infra.model_server.trainer.reporting import Reporter, Validation
 from infra.model_server.trainer.rows import Pass, RowWriter
 
@@ -43,17 +50,19 @@ LARGE_MODEL = 1_000_000_000
 class Prepared(NamedTuple):
     """Everything that a run needs."""
 
-    model: PreTrainedModel
+    model: Any
     rows: Dataset
     plan: Plan
     choices: Choices
     tokens: int
     validation: Validation | None
     pad_id: int
+    beta: float | None
+    """Of preference optimisation; None where conversations are imitated."""
 
 
 def run_job(job_dir: Path) -> None:
-    """Train the job of a folder, resuming where an earlier start of it left a state.
+    """Train the job of a folder, resuming where an earlier start of it left a state; end early if asked to pause.
 
     Raises:
         TrainingError: if the data or the model do not allow it.
@@ -64,11 +73,14 @@ def run_job(job_dir: Path) -> None:
     with ProgressWriter(job_dir) as writer:
         prepared = prepare(spec, job_dir, writer)
         trainer = build_trainer(prepared, spec.seed, job_dir / "states")
-        trainer.add_callback(
-            Reporter(trainer, prepared.plan, prepared.validation, writer, job_dir=job_dir, base=spec.model_dir)
-        )
+        validation = prepared.validation
+        if isinstance(trainer, PreferenceTrainer):
+            validation = _with_references(trainer, prepared)
+        trainer.add_callback(Reporter(trainer, prepared.plan, validation, writer, job_dir=job_dir, base=spec.model_dir))
         state = last_state(job_dir / "states")
         trainer.train(resume_from_checkpoint=None if state is None else str(state))
+        if trainer.state.global_step < len(prepared.plan.batches):
+            return
         save_model(trainer.network, spec.model_dir, job_dir / FINAL_MODEL)
         writer.write(Done(tokens=prepared.tokens))
     for left in ("states", "rendered"):
@@ -82,25 +94,40 @@ def prepare(spec: JobSpec, job_dir: Path, writer: ProgressWriter) -> Prepared:
         TrainingError: if there is nothing to train on.
     """
     renderer = renderer_for(spec.model_dir)
-    model = AutoModelForCausalLM.from_pretrained(spec.model_dir, dtype=torch.float32, local_files_only=True)
+    model = load_model(spec)
     window = getattr(model.config.get_text_config(), "max_position_embeddings", None) or DEFAULT_WINDOW
-    rows = RowWriter(job_dir / "rendered" / "training.arrow", renderer, window)
+    beta = _beta(spec.hyperparameters)
+    kind = RowWriter if beta is None else PairWriter
+    rows = kind(job_dir / "rendered" / "training.arrow", renderer, window)
     first = rows.add(job_dir / TRAINING_NAME, f"{spec.seed}:rows:0")
     if not first.lengths:
         raise TrainingError(
             f"No conversation has an assistant turn within the model's {window} tokens.", "invalid_training_file"
         )
     _note_lost(first, window, writer)
-    choices = choose(spec.hyperparameters, parameters=model.num_parameters(), tokens_per_epoch=sum(first.lengths))
-    # Rendered anew for each epoch, since renderers may vary what carries no meaning.
-    epochs = [first.lengths] + [
-        rows.add(job_dir / TRAINING_NAME, f"{spec.seed}:rows:{epoch}").lengths for epoch in range(1, choices.n_epochs)
-    ]
-    plan = plan_run(epochs, max_tokens=choices.max_tokens, max_rows=choices.max_rows, seed=spec.seed)
-    tokens = sum(map(sum, epochs))
-    writer.write(_planned(choices, plan, len(first.lengths), tokens))
-    validation = _validation(job_dir, renderer, window, choices, spec.seed)
-    return Prepared(model, rows.finish(), plan, choices, tokens, validation, renderer.pad_id)
+    choices = _choose(spec, model, first, beta)
+    passes = [first] * choices.n_epochs
+    if beta is None:
+        # Rendered anew for each epoch, since renderers may vary what carries no meaning.
+        passes[1:] = [
+            rows.add(job_dir / TRAINING_NAME, f"{spec.seed}:rows:{epoch}") for epoch in range(1, choices.n_epochs)
+        ]
+    lengths, row_count = [one.lengths for one in passes], len(first.lengths)
+    plan = plan_run(lengths, max_tokens=choices.max_tokens, max_rows=choices.max_rows, seed=spec.seed)
+    if beta is not None:
+        plan = plan._replace(batches=[[row % row_count for row in batch] for batch in plan.batches])
+    tokens = sum(one.tokens for one in passes)
+    trained = f"an adapter of rank {RANK}" if isinstance(model, PeftModel) else "all weights"
+    writer.write(_planned(choices, plan, row_count, tokens, trained, beta))
+    validation = _validation(job_dir, kind, renderer, window, choices, spec.seed)
+    return Prepared(model, rows.finish(), plan, choices, tokens, validation, renderer.pad_id, beta)
+
+
+def _choose(spec: JobSpec, model: Any, first: Pass, beta: float | None) -> Choices:
+    choices = choose(spec.hyperparameters, parameters=model.num_parameters(), tokens_per_epoch=first.tokens)
+    if isinstance(model, PeftModel):
+        choices = adapter_choices(choices)
+    return choices if beta is None else preference_choices(choices)
 
 
 def build_trainer(prepared: Prepared, seed: int, states: Path) -> ConversationTrainer:
@@ -125,7 +152,10 @@ def build_trainer(prepared: Prepared, seed: int, states: Path) -> ConversationTr
         seed=seed,
     )
     optimiser = build_optimiser(prepared.model, prepared.choices)
-    trainer = ConversationTrainer(
+    make: Callable[..., ConversationTrainer] = ConversationTrainer
+    if prepared.beta is not None:
+        make = partial(PreferenceTrainer, beta=prepared.beta)
+    trainer = make(
         batches=prepared.plan.batches,
         pad_id=prepared.pad_id,
         model=prepared.model,
@@ -138,10 +168,12 @@ def build_trainer(prepared: Prepared, seed: int, states: Path) -> ConversationTr
     return trainer
 
 
-def _validation(job_dir: Path, renderer: Renderer, window: int, choices: Choices, seed: int) -> Validation | None:
+def _validation(
+    job_dir: Path, kind: type[RowWriter], renderer: Renderer, window: int, choices: Choices, seed: int
+) -> Validation | None:
     if not (job_dir / VALIDATION_NAME).is_file():
         return None
-    rows = RowWriter(job_dir / "rendered" / "validation.arrow", renderer, window)
+    rows = kind(job_dir / "rendered" / "validation.arrow", renderer, window)
     lengths = rows.add(job_dir / VALIDATION_NAME, None).lengths
     if not lengths:
         raise TrainingError(
@@ -153,7 +185,7 @@ def _validation(job_dir: Path, renderer: Renderer, window: int, choices: Choices
     return Validation(rows.finish(), batches)
 
 
-def _planned(choices: Choices, plan: Plan, rows: int, tokens: int) -> Planned:
+def _planned(choices: Choices, plan: Plan, rows: int, tokens: int, trained: str, beta: float | None) -> Planned:
     steps = len(plan.batches)
     mean_rows = max(round(rows * choices.n_epochs / steps), 1)
     size = (
@@ -162,16 +194,17 @@ def _planned(choices: Choices, plan: Plan, rows: int, tokens: int) -> Planned:
         else f"up to {choices.max_tokens} tokens a step (about {mean_rows} conversations)"
     )
     kind = "Muon and AdamW" if choices.muon else "AdamW"
+    chosen = Hyperparameters(
+        n_epochs=choices.n_epochs,
+        batch_size=choices.max_rows or mean_rows,
+        learning_rate_multiplier=choices.learning_rate_multiplier,
+    )
     return Planned(
-        hyperparameters=Hyperparameters(
-            n_epochs=choices.n_epochs,
-            batch_size=choices.max_rows or mean_rows,
-            learning_rate_multiplier=choices.learning_rate_multiplier,
-        ),
+        hyperparameters=chosen if beta is None else PreferenceHyperparameters(**chosen.model_dump(), beta=beta),
         steps=steps,
         tokens=tokens,
         message=f"Training on {rows} conversations for {choices.n_epochs} epochs, {steps} steps, {tokens} tokens: "
-        f"{size}, {kind} at a rate of {choices.learning_rate:g}",
+        f"{size}, {kind} at a rate of {choices.learning_rate:g} on {trained}",
     )
 
 
@@ -182,6 +215,22 @@ def _note_lost(first: Pass, window: int, writer: ProgressWriter) -> None:
     if first.empty:
         message = f"{first.empty} conversations have no assistant turn within {window} tokens and are left out"
         writer.write(Note(name="empty", level="warn", message=message))
+
+
+def _with_references(trainer: PreferenceTrainer, prepared: Prepared) -> Validation | None:
+    """Let a trainer note how likely it finds all answers before it learns; return the validation with that."""
+    every_row_once = prepared.plan.batches[: prepared.plan.epoch_ends[0]]
+    trainer.train_dataset = trainer.with_references(prepared.rows, every_row_once)
+    held_out = prepared.validation
+    if held_out is None:
+        return None
+    return held_out._replace(rows=trainer.with_references(held_out.rows, held_out.batches))
+
+
+def _beta(chosen: Choosable) -> float | None:
+    if not isinstance(chosen, PreferenceHyperparameters):
+        return None
+    return BETA if chosen.beta == "auto" else chosen.beta
 
 
 def _no_tokenizer() -> Any:

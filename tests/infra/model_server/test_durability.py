@@ -1,6 +1,7 @@
 """Jobs survive what happens to their server, their trainer and their disk."""
 
 import os
+import random
 import resource
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from openai import OpenAI
 
 from infra.model_server.progress import Hyperparameters, JobSpec, ProgressReader
-from tests.infra.model_server import live, tiny
+from tests.infra.model_server import kills, live, tiny
 
 EPOCHS = 36
 STEPS = EPOCHS * 2
@@ -90,6 +91,38 @@ def test_killed_cancelled_and_waiting_jobs_end_as_they_should(server: live.Serve
     states = [job.status for job in list(client.fine_tuning.jobs.list(limit=3))[:3]]
     assert states == ["cancelled", "cancelled", "failed"]
     assert live.trainer_pids(waiting) == []
+
+
+@pytest.mark.slow
+def test_kills_at_random_moments_lose_and_double_nothing(server: live.ServerProcess) -> None:
+    # tests/bench/bench_kills.py does the same with twenty kills.
+    draw = random.Random(20)
+    kills.kill_server(server, 2, draw, longest=15.0)
+    kills.kill_trainer(server, draw, longest=10.0)
+
+
+@pytest.mark.slow
+def test_a_paused_job_frees_the_trainer_and_goes_on_where_it_was(server: live.ServerProcess) -> None:
+    client, jobs = server.client, server.client.fine_tuning.jobs
+    job_id = start_job(client)
+    wait_for_step(client, job_id, 3)
+    assert jobs.pause(job_id).status == "paused"  # type: ignore[comparison-overlap]
+    live.wait_until(lambda: not live.trainer_pids(job_id), "the paused trainer to end")
+    done = live.steps_of(client, job_id)
+    assert 3 <= len(done) < STEPS
+    server.kill()
+    server.start()
+    assert jobs.retrieve(job_id).status == "paused"  # type: ignore[comparison-overlap]
+    assert live.trainer_pids(job_id) == []
+
+    jobs.resume(job_id)
+    job = live.finished(client, job_id)
+    assert job.status == "succeeded"
+    assert live.steps_of(client, job_id) == list(range(1, STEPS + 1))
+    records = [dated.record for dated in ProgressReader(server.data / "jobs" / job_id).new_records()]
+    assert records == []
+    messages = [event.message for event in jobs.list_events(job_id, limit=100)]
+    assert messages.count("Fine-tuning job paused") == messages.count("Fine-tuning job resumed") == 1
 
 
 def run_trainer(job_dir: Path, models_dir: Path, *, most_bytes: int) -> int:

@@ -10,18 +10,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from infra.model_server.caches import PrefixCache
+from infra.model_server.database import Database
 from infra.model_server.engine import Engine
 from infra.model_server.errors import ModelFailedError, QueueFullError
 from infra.model_server.generation import Finished, Generation
 from infra.model_server.loaded import LoadedModel, ModelPool
-from infra.model_server.registry import ModelEntry
+from infra.model_server.registry import Registry
 from infra.model_server.sampling import pick, sampler
 from infra.model_server.settings import Settings
 
 
 def load(models_dir: Path, name: str, *, prefix_cache_bytes: int = 1 << 20) -> LoadedModel:
     settings = Settings(data=models_dir, models=models_dir, prefix_cache_bytes=prefix_cache_bytes)
-    return ModelPool(settings).get(ModelEntry(name, models_dir / name, 0, "system", name))
+    registry = Registry(Database(models_dir / "state.sqlite3"), settings)
+    return ModelPool(settings, registry).get(registry.get(name))
 
 
 @pytest.fixture(scope="module", params=["tiny", "tiny-conv"])

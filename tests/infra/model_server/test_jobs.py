@@ -2,6 +2,7 @@
 
 import csv
 import io
+import sqlite3
 from pathlib import Path
 
 import openai
@@ -9,8 +10,8 @@ import pytest
 from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob
 
-from infra.model_server.database import Database
-from infra.model_server.errors import QueueFullError
+from infra.model_server.database import _MIGRATIONS, Database
+from infra.model_server.errors import InvalidRequestError, QueueFullError
 from infra.model_server.jobs import JobStore, NewJob
 from infra.model_server.progress import Hyperparameters
 from tests.infra.model_server import live, tiny
@@ -144,7 +145,8 @@ def test_a_file_that_was_found_broken_is_refused_with_its_line(client: OpenAI) -
 
 
 def test_an_unknown_job_is_not_found(client: OpenAI) -> None:
-    for ask in (client.fine_tuning.jobs.retrieve, client.fine_tuning.jobs.cancel):
+    jobs = client.fine_tuning.jobs
+    for ask in (jobs.retrieve, jobs.cancel, jobs.pause, jobs.resume):
         with pytest.raises(openai.NotFoundError, match="Could not find fine-tune job: ftjob-none"):
             ask("ftjob-none")
     with pytest.raises(openai.NotFoundError):
@@ -171,3 +173,43 @@ def test_more_jobs_than_may_wait_are_refused(tmp_path: Path) -> None:
     jobs.create(new, job_id="ftjob-a", most_waiting=1)
     with pytest.raises(QueueFullError, match="1 jobs wait already"):
         jobs.create(new, job_id="ftjob-b", most_waiting=1)
+
+
+def test_a_paused_job_waits_until_it_is_resumed_and_an_ended_one_is_refused(tmp_path: Path) -> None:
+    jobs = JobStore(Database(tmp_path / "state.sqlite3"))
+    new = NewJob("tiny", "file-a", None, None, 1, Hyperparameters(), None)
+    jobs.create(new, job_id="ftjob-a", most_waiting=1)
+    for _ in range(2):
+        assert jobs.pause("ftjob-a")["status"] == "paused"
+    assert jobs.next_queued() is None
+    assert not jobs.start("ftjob-a")
+    with pytest.raises(QueueFullError):
+        jobs.create(new, job_id="ftjob-b", most_waiting=1)
+    for _ in range(2):
+        assert jobs.resume("ftjob-a")["status"] == "queued"
+    assert jobs.start("ftjob-a")
+    assert jobs.resume("ftjob-a")["status"] == "running"
+    assert jobs.pause("ftjob-a")["status"] == "paused"
+    assert jobs.cancel("ftjob-a")["status"] == "cancelled"
+    for move in (jobs.pause, jobs.resume):
+        with pytest.raises(InvalidRequestError, match="has cancelled already and cannot be"):
+            move("ftjob-a")
+    messages = [event["message"] for event in jobs.events("ftjob-a", after=None, limit=9)["data"]]
+    assert messages[:-2] == [
+        "Fine-tuning job cancelled", "Fine-tuning job paused", "Fine-tuning job started", "Fine-tuning job resumed",
+        "Fine-tuning job paused",
+    ]  # fmt: skip
+
+
+def test_a_database_of_an_earlier_version_is_brought_to_this_one(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite3"
+    old = sqlite3.connect(path)
+    old.executescript(f"{_MIGRATIONS[0]} PRAGMA user_version = 1;")
+    old.execute("INSERT INTO models (id, folder, base, job_id, created_at) VALUES ('ft:a', 'a', 'b', 'c', 1)")
+    old.commit()
+    old.close()
+    for _ in range(2):
+        database = Database(path)
+        assert [row["id"] for row in database.rows("SELECT id FROM models")] == ["ft:a"]
+        assert database.rows("SELECT * FROM deliveries") == []
+        database.close()

@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,16 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from infra.model_server.errors import TrainingError
-from infra.model_server.progress import Hyperparameters, JobSpec, ProgressReader, ProgressWriter, Record, Step
+from infra.model_server.progress import (
+    Choosable,
+    Hyperparameters,
+    JobSpec,
+    PreferenceHyperparameters,
+    ProgressReader,
+    ProgressWriter,
+    Record,
+    Step,
+)
 from infra.model_server.rendering import IGNORED, Rendered, renderer_for
 from infra.model_server.trainer import run
 from infra.model_server.trainer.batches import WINDOW, group, plan_run
@@ -22,6 +32,31 @@ from infra.model_server.trainer.rows import RowWriter, collate
 from tests.infra.model_server import tiny
 
 LENGTHS = st.lists(st.integers(1, 4000), min_size=1, max_size=300)
+
+
+CHOICES = {"n_epochs": 2, "batch_size": 4, "learning_rate_multiplier": 5}
+LORA = {"lora": "always"}
+DPO = {"hyperparameters": PreferenceHyperparameters(**CHOICES, beta="auto"), "rows_of": tiny.preference_jsonl}
+
+
+def job_folder(
+    folder: Path,
+    models_dir: Path,
+    *,
+    model: str = "tiny",
+    rows_of: Callable[[int, int], bytes] = tiny.jsonl,
+    hyperparameters: Choosable = Hyperparameters(**CHOICES),  # noqa: B008 (frozen)
+    **options: Any,
+) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "training.jsonl").write_bytes(rows_of(24, 0))
+    (folder / "validation.jsonl").write_bytes(rows_of(4, 100))
+    spec = JobSpec(
+        job_id="ftjob-test", base=model, model_dir=models_dir / model, seed=3, hyperparameters=hyperparameters,
+        **options,
+    )  # fmt: skip
+    (folder / "job.json").write_text(spec.model_dump_json())
+    return folder
 
 
 @given(LENGTHS, st.integers(0, 9))
@@ -87,16 +122,6 @@ def test_muon_takes_the_matrices_and_adamw_the_rest(models_dir: Path) -> None:
     assert all("norm" in name or "embed" in name for name in others)
 
 
-def job_folder(folder: Path, models_dir: Path, *, rows: int = 24, model: str = "tiny", seed: int = 3) -> Path:
-    folder.mkdir(parents=True)
-    (folder / "training.jsonl").write_bytes(tiny.jsonl(rows))
-    (folder / "validation.jsonl").write_bytes(tiny.jsonl(4, 100))
-    wanted = Hyperparameters(n_epochs=2, batch_size=4, learning_rate_multiplier=5)
-    spec = JobSpec(job_id="ftjob-test", model_dir=models_dir / model, seed=seed, hyperparameters=wanted)
-    (folder / "job.json").write_text(spec.model_dump_json())
-    return folder
-
-
 def prepared_job(models_dir: Path, folder: Path) -> run.Prepared:
     job_dir = job_folder(folder, models_dir)
     spec = JobSpec.model_validate_json((job_dir / "job.json").read_text())
@@ -108,11 +133,12 @@ def steps_in(job_dir: Path) -> list[Step]:
     return [dated.record for dated in ProgressReader(job_dir).new_records() if isinstance(dated.record, Step)]
 
 
-@pytest.mark.parametrize("model", ["tiny", "tiny-conv"])
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+@pytest.mark.parametrize(("model", "changes"), [("tiny", {}), ("tiny-conv", {}), ("tiny", LORA), ("tiny", DPO)])
 def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(
-    tmp_path: Path, models_dir: Path, model: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, models_dir: Path, model: str, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, parted = (job_folder(tmp_path / name, models_dir, model=model) for name in ("whole", "parted"))
+    whole, parted = (job_folder(tmp_path / name, models_dir, model=model, **changes) for name in ("whole", "parted"))
     run.run_job(whole)
 
     written = ProgressWriter.write
@@ -131,7 +157,8 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(
     assert [step.step for step in steps_in(parted)] == [*range(1, 9), *range(7, 13)]
     first = {step.step: step.metrics for step in steps_in(whole)}
     assert {step.step: step.metrics for step in steps_in(parted)} == first
-    expected, found = (load_file(folder / "model" / "model.safetensors") for folder in (whole, parted))
+    weights = "adapter_model.safetensors" if changes is LORA else "model.safetensors"
+    expected, found = (load_file(folder / "model" / weights) for folder in (whole, parted))
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     assert not (parted / "states").exists()
 

@@ -52,6 +52,23 @@ def jsonl(rows: int, first: int = 0) -> bytes:
     return "".join(json.dumps(conversation(first + i)) + "\n" for i in range(rows)).encode()
 
 
+def preference(number: int) -> dict[str, Any]:
+    """Return a preference row: to look the key up is preferred to chatting about it."""
+    row = conversation(number)
+    user, call, *_ = row["messages"]
+    chat = {"role": "assistant", "content": f"I like k{number % 7}."}
+    return {
+        "input": {"messages": [user], "tools": row["tools"], "parallel_tool_calls": False},
+        "preferred_output": [call],
+        "non_preferred_output": [chat],
+    }
+
+
+def preference_jsonl(rows: int, first: int = 0) -> bytes:
+    """Return so many preference rows as a training file."""
+    return "".join(json.dumps(preference(first + i)) + "\n" for i in range(rows)).encode()
+
+
 def build(folder: Path, *, template: str = TEMPLATE, kind: str = "qwen3", window: int = 512) -> Path:
     """Write the model to a folder and return the folder."""
     torch.manual_seed(0)

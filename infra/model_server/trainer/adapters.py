@@ -1,0 +1,58 @@
+"""The model that a job trains: with all its weights, or with an adapter on them."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, TaskType, get_peft_model
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from infra.model_server.progress import JobSpec
+from infra.model_server.trainer.choices import Choices
+from infra.model_server.trainer.device import training_device
+
+LARGE_ENOUGH = 200_000_000
+"""From this many parameters on, `auto` trains an adapter."""
+RANK = 16
+RATE = 10.0
+"""An adapter's learning rate, as a multiple of that for all weights."""
+
+
+def load_model(spec: JobSpec) -> Any:
+    """Return the model to train: all of it, a new adapter on it, or the adapter that the job goes on with."""
+    adapted = spec.adapter_dir is not None or _wants_adapter(spec)
+    # Weights that stay as they are need no more digits than they are computed with.
+    dtype = torch.bfloat16 if adapted and training_device().bf16 else torch.float32
+    model: Any = AutoModelForCausalLM.from_pretrained(spec.model_dir, dtype=dtype, local_files_only=True)
+    if spec.adapter_dir is not None:
+        return PeftModel.from_pretrained(model, str(spec.adapter_dir), is_trainable=True)
+    if not adapted:
+        return model
+    config = LoraConfig(
+        task_type=TaskType.CAUSAL_LM,
+        r=RANK,
+        lora_alpha=2 * RANK,
+        target_modules="all-linear",
+    )
+    adapted_model = get_peft_model(model, config)
+    # PEFT has written the folder here; the id stays true when folders move.
+    config.base_model_name_or_path = spec.base
+    return adapted_model
+
+
+def adapter_choices(choices: Choices) -> Choices:
+    """Return the numbers of a run that trains an adapter."""
+    return choices._replace(muon=False, learning_rate=RATE * choices.learning_rate)
+
+
+def _wants_adapter(spec: JobSpec) -> bool:
+    if spec.lora == "auto":
+        return _parameters(spec.model_dir) >= LARGE_ENOUGH
+    return spec.lora == "always"
+
+
+def _parameters(model_dir: Path) -> int:
+    config = AutoConfig.from_pretrained(model_dir, local_files_only=True)
+    with torch.device("meta"):
+        model: Any = AutoModelForCausalLM.from_config(config)
+    return int(model.num_parameters())

@@ -1,0 +1,394 @@
+"""Models whose every answer is planted, on decisions of the real shop: they get exactly the scores that they must."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openai import AsyncOpenAI
+
+from tasks import evaluate
+from tasks import simulate as simulation
+from tasks.core.config import EvaluationConfig, ValidationConfig
+from tasks.core.evaluation import DecisionSet, EvalReport, Score
+from tasks.core.outcomes import failures, gain_by_failure, gain_by_slice, outcome_of
+from tasks.core.record import sha256_of
+from tasks.evaluate import Decision
+from tasks.prepare import prepare_dataset, write_eval_items
+from tests.fake_provider import FakeProvider, Reply, call, say
+from tests.worlds import ROOT, a_profile, shop_tools, small_shop
+
+CONFIG = EvaluationConfig(concurrency=8, timeout_s=60, bootstrap_samples=100)
+WRITES = {
+    "update_address",
+    "cancel_pending_order",
+    "modify_pending_order_address",
+    "modify_pending_order_items",
+    "modify_pending_order_payment",
+    "return_delivered_order_items",
+    "exchange_delivered_order_items",
+}
+
+pytestmark = pytest.mark.anyio
+Gold = list[tuple[str, dict[str, Any]]]
+Planted = Callable[[Decision, Gold], Reply]
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def decision_set(tmp_path_factory: pytest.TempPathFactory) -> DecisionSet:
+    profile = a_profile(train_conversations=1, valid_conversations=1, heldout_conversations=14, shard_size=20)
+    folder = tmp_path_factory.mktemp("planted")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        patch.setattr(simulation, "open_shop", lambda _world: small_shop())
+        shards = simulation.simulate(profile, folder / "shards")
+    split = prepare_dataset(shards, small_shop(), ValidationConfig(), folder)
+    return write_eval_items(split.heldout, folder)
+
+
+@pytest.fixture(scope="module")
+def decisions(decision_set: DecisionSet) -> list[Decision]:
+    return evaluate.read_decisions(decision_set)
+
+
+class Measured:
+    """A planted model's report with its scores, and the decisions by what they are."""
+
+    def __init__(self, report: EvalReport, decisions: list[Decision]) -> None:
+        self.report = report
+        self.scores = evaluate.read_scores(report)
+        self.pairs = list(zip(decisions, self.scores, strict=True))
+
+    def value(self, metric: str) -> float:
+        return self.report.metrics[metric].value
+
+    def failed(self) -> dict[str, int]:
+        return {kind: count for kind, count in failures(self.report).items() if count}
+
+    def those(self, right_tool: str) -> Iterator[Score]:
+        return (score for decision, score in self.pairs if decision.meta.tool == right_tool)
+
+
+def gold_of(decision: Decision) -> Gold:
+    calls = decision.item.item["expected_output"]["tool_calls"]
+    return [(c["function"]["name"], json.loads(c["function"]["arguments"])) for c in calls]
+
+
+def perfect(decision: Decision, gold: Gold) -> Reply:
+    return call(*gold[0]) if gold else say(decision.item.item["expected_output"]["content"])
+
+
+async def measured(
+    planted: Planted, decision_set: DecisionSet, out: Path, config: EvaluationConfig = CONFIG
+) -> Measured:
+    decisions = evaluate.read_decisions(decision_set)
+    by_history = {sha256_of(d.item.item["messages"]): d for d in decisions}
+
+    def answer(request: dict[str, Any]) -> Reply:
+        decision = by_history[sha256_of(request["messages"])]
+        return planted(decision, gold_of(decision))
+
+    with FakeProvider(answer) as provider:
+        async with AsyncOpenAI(base_url=provider.base_url, api_key="k", max_retries=0) as client:
+            report = await evaluate.evaluate_model(
+                client, "planted", "planted", decision_set, config, out, shop=small_shop()
+            )
+    found = Measured(report, decisions)
+    wrong = sum(score.value < 1 and not score.equivalent for score in found.scores)
+    assert sum(found.failed().values()) == wrong
+    assert sum(sum(row.values()) for row in report.outcomes.values()) == len(decisions)
+    return found
+
+
+def count(decisions: list[Decision], *tools: str | None) -> int:
+    return sum(d.meta.tool in tools for d in decisions)
+
+
+async def test_perfect(decision_set: DecisionSet, decisions: list[Decision], tmp_path: Path) -> None:
+    found = await measured(perfect, decision_set, tmp_path)
+    assert found.failed() == {}
+    for metric, value in found.report.metrics.items():
+        assert value.value == (0.0 if metric.endswith("_rate") else 1.0), metric
+    assert all(metrics["decision_accuracy"].value == 1.0 for metrics in found.report.slices.values())
+    moves = Counter(score.move for score in found.scores)
+    assert moves["write"] == count(decisions, *WRITES) > 0
+    assert found.report.outcomes == {move: {"right": moves[move]} for move in found.report.outcomes}
+    assert all(row.keys() == {act} for act, row in found.report.acts.items())
+    points = len(decisions) + 2 * moves["write"]
+    assert found.report.metrics["weighted_score"].n == points
+
+
+async def test_always_calls(decision_set: DecisionSet, decisions: list[Decision], tmp_path: Path) -> None:
+    found = await measured(lambda d, gold: call(*(gold or [("list_products", {})])[0]), decision_set, tmp_path)
+    words = count(decisions, None)
+    assert found.failed() == {"extra_call": words}
+    assert (found.value("over_call_rate"), found.value("act_accuracy")) == (1.0, 0.0)
+    assert found.value("next_tool_call_accuracy") == found.value("equivalent_accuracy") == 1.0
+    assert found.value("decision_accuracy") == pytest.approx(1 - words / len(decisions))
+    writes = count(decisions, *WRITES)
+    assert found.value("weighted_score") == pytest.approx(
+        (len(decisions) - words + 2 * writes) / (len(decisions) + 2 * writes)
+    )
+
+
+async def test_never_calls(decision_set: DecisionSet, decisions: list[Decision], tmp_path: Path) -> None:
+    found = await measured(lambda d, gold: say("Your order is on its way."), decision_set, tmp_path)
+    words = count(decisions, None)
+    assert found.failed() == {"text_instead_of_call": len(decisions) - words}
+    assert (found.value("missed_call_rate"), found.value("over_call_rate")) == (1.0, 0.0)
+    assert found.value("act_accuracy") == sum(s.move == "tell" for d, s in found.pairs if d.meta.kind == "text") / words
+    assert "tool_name_accuracy" not in found.report.metrics
+
+
+async def test_says_nothing_at_all(decision_set: DecisionSet, decisions: list[Decision], tmp_path: Path) -> None:
+    found = await measured(lambda d, gold: say(""), decision_set, tmp_path)
+    assert found.failed() == {"missing_call": len(decisions) - count(decisions, None)}
+    assert found.value("act_accuracy") == 0.0
+
+
+async def test_copies_the_zip_into_the_id(decision_set: DecisionSet, decisions: list[Decision], tmp_path: Path) -> None:
+    def planted(decision: Decision, gold: Gold) -> Reply:
+        if decision.meta.tool != "get_user_details":
+            return perfect(decision, gold)
+        user = small_shop().user(decision.meta.customer_id)
+        return call("get_user_details", {"user_id": f"{user.user_id.rpartition('_')[0]}_{user.address.zip}"})
+
+    found = await measured(planted, decision_set, tmp_path)
+    profiles = count(decisions, "get_user_details")
+    assert found.failed() == {"invented_id": profiles}
+    assert found.value("invented_argument_rate") == pytest.approx(profiles / (len(decisions) - count(decisions, None)))
+    assert found.report.slices["tool=get_user_details"]["propagation_accuracy"].value == 0.0
+    assert found.value("tool_name_accuracy") == 1.0
+    assert {example.kind for example in found.report.examples} == {"invented_id"}
+
+
+async def test_swaps_two_arguments(decision_set: DecisionSet, decisions: list[Decision], tmp_path: Path) -> None:
+    def planted(decision: Decision, gold: Gold) -> Reply:
+        if decision.meta.tool != "find_user_id_by_name_zip":
+            return perfect(decision, gold)
+        arguments = gold[0][1]
+        return call(
+            gold[0][0], arguments | {"first_name": arguments["last_name"], "last_name": arguments["first_name"]}
+        )
+
+    found = await measured(planted, decision_set, tmp_path)
+    assert found.failed() == {"wrong_argument": count(decisions, "find_user_id_by_name_zip")}
+    assert found.value("invented_argument_rate") == 0.0
+    assert found.report.slices["tool=find_user_id_by_name_zip"]["argument_accuracy"].value == 0.0
+
+
+async def test_keys_in_another_order_and_blanks_between_them_are_right(
+    decision_set: DecisionSet, tmp_path: Path
+) -> None:
+    def planted(decision: Decision, gold: Gold) -> Reply:
+        if not gold:
+            return perfect(decision, gold)
+        return call(gold[0][0], "  " + json.dumps(dict(reversed(gold[0][1].items())), indent=3) + "\n")
+
+    found = await measured(planted, decision_set, tmp_path)
+    assert found.failed() == {}
+    assert found.value("next_tool_call_accuracy") == 1.0
+    assert not any(score.equivalent for score in found.scores)
+
+
+async def test_blanks_around_a_value_are_as_good_where_the_shop_takes_them(
+    decision_set: DecisionSet, decisions: list[Decision], tmp_path: Path
+) -> None:
+    def planted(decision: Decision, gold: Gold) -> Reply:
+        return (
+            call(gold[0][0], {k: f" {v} " for k, v in gold[0][1].items()})
+            if looks_up(decision)
+            else perfect(decision, gold)
+        )
+
+    def looks_up(decision: Decision) -> bool:
+        return str(decision.meta.tool).startswith("find_user_id")
+
+    found = await measured(planted, decision_set, tmp_path)
+    lookups = sum(map(looks_up, decisions))
+    assert found.failed() == {}
+    assert sum(score.equivalent for score in found.scores) == lookups
+    calls = len(decisions) - count(decisions, None)
+    assert found.value("next_tool_call_accuracy") == pytest.approx(1 - lookups / calls)
+    assert found.value("equivalent_accuracy") == found.value("weighted_score") == 1.0
+
+
+async def test_numbers_and_texts_are_not_each_other(
+    decision_set: DecisionSet, decisions: list[Decision], tmp_path: Path
+) -> None:
+    def planted(decision: Decision, gold: Gold) -> Reply:
+        if gold and "zip" in gold[0][1]:
+            return call(gold[0][0], gold[0][1] | {"zip": int(gold[0][1]["zip"])})
+        return perfect(decision, gold)
+
+    found = await measured(planted, decision_set, tmp_path)
+    zips = sum("zip" in dict(gold_of(d)).get(str(d.meta.tool), {}) for d in decisions)
+    assert found.failed() == {"wrong_argument": zips}
+    assert zips > 0
+
+
+async def test_broken_json(decision_set: DecisionSet, decisions: list[Decision], tmp_path: Path) -> None:
+    def planted(decision: Decision, gold: Gold) -> Reply:
+        return call(gold[0][0], json.dumps(gold[0][1])[:-1]) if gold else perfect(decision, gold)
+
+    found = await measured(planted, decision_set, tmp_path)
+    assert found.failed() == {"malformed_json": len(decisions) - count(decisions, None)}
+    assert (found.value("tool_name_accuracy"), found.value("argument_accuracy")) == (1.0, 0.0)
+    assert found.value("equivalent_accuracy") == 0.0
+
+
+@pytest.mark.slow
+async def test_a_tenth_of_the_answers_too_late(
+    decision_set: DecisionSet, decisions: list[Decision], tmp_path: Path
+) -> None:
+    late = {d.meta.item_id for d in decisions[::10]}
+
+    def planted(decision: Decision, gold: Gold) -> Reply:
+        reply = perfect(decision, gold)
+        return reply.after(600) if decision.meta.item_id in late else reply
+
+    # As many in flight as are late, and time enough for all others also on a busy machine.
+    config = CONFIG.model_copy(update={"timeout_s": 10, "concurrency": len(late)})
+    found = await measured(planted, decision_set, tmp_path, config)
+    assert found.failed() == {"no_answer": len(late)}
+    assert {score.item_id for score in found.scores if score.error == "timeout"} == late
+    accuracy = found.report.metrics["decision_accuracy"]
+    assert accuracy.value == accuracy.worst == pytest.approx(1 - len(late) / len(decisions))
+    assert accuracy.best == 1.0
+    words = [d for d in decisions if d.meta.kind == "text"]
+    late_words = sum(d.meta.item_id in late for d in words)
+    over_calls = found.report.metrics["over_call_rate"]
+    assert over_calls.value == over_calls.worst == pytest.approx(late_words / len(words))
+    assert over_calls.best == 0.0
+
+
+async def test_calls_of_other_tools(decision_set: DecisionSet, decisions: list[Decision], tmp_path: Path) -> None:
+    def planted(decision: Decision, gold: Gold) -> Reply:
+        if decision.meta.tool == "get_user_details":
+            return call("open_the_door", {})
+        if decision.meta.tool in WRITES:
+            return call("list_products", {})
+        return perfect(decision, gold)
+
+    found = await measured(planted, decision_set, tmp_path)
+    assert found.failed() == {
+        "unknown_tool": count(decisions, "get_user_details"),
+        "wrong_tool": count(decisions, *WRITES),
+    }
+    assert found.report.outcomes["write"] == {"wrong_tool": count(decisions, *WRITES)}
+
+
+async def test_ids_of_others_and_of_before(
+    decision_set: DecisionSet, decisions: list[Decision], tmp_path: Path
+) -> None:
+    stranger = next(order for order in small_shop().orders.values() if not _is_customer(order.user_id, decisions))
+
+    def planted(decision: Decision, gold: Gold) -> Reply:
+        if decision.meta.tool == "get_order_details":
+            return call("get_order_details", {"order_id": stranger.order_id})
+        if decision.meta.tool == "get_user_details":
+            return call("get_user_details", {"user_id": small_shop().user(decision.meta.customer_id).orders[0]})
+        return perfect(decision, gold)
+
+    found = await measured(planted, decision_set, tmp_path)
+    assert {score.failure for score in found.those("get_order_details")} == {"foreign_id"}
+    # An order id in place of the user id: nobody has shown it yet, so it comes from nowhere.
+    assert {score.failure for score in found.those("get_user_details")} == {"invented_id"}
+
+
+def _is_customer(user_id: str, decisions: list[Decision]) -> bool:
+    return any(d.meta.customer_id == user_id for d in decisions)
+
+
+async def test_the_last_order_again_instead_of_the_next(
+    decision_set: DecisionSet, decisions: list[Decision], tmp_path: Path
+) -> None:
+    def planted(decision: Decision, gold: Gold) -> Reply:
+        wrong = {"order_id": _other_order(decision)}
+        return call("get_order_details", wrong) if wrong["order_id"] else perfect(decision, gold)
+
+    def _other_order(decision: Decision) -> str | None:
+        if decision.meta.tool != "get_order_details":
+            return None
+        right = gold_of(decision)[0][1]["order_id"]
+        orders = small_shop().user(decision.meta.customer_id).orders
+        return next((order for order in orders if order != right), None)
+
+    found = await measured(planted, decision_set, tmp_path)
+    planted_on = [score for d, score in found.pairs if _other_order(d)]
+    # Another order that the expert reads a moment later anyway is as good: reads commute.
+    assert {outcome_of(score) for score in planted_on} <= {"stale_id", "equivalent"}
+    assert found.failed()["stale_id"] == sum(not score.equivalent for score in planted_on)
+
+
+async def test_changes_before_the_yes_and_changes_that_are_wrong_cost_points(
+    decision_set: DecisionSet, decisions: list[Decision], tmp_path: Path
+) -> None:
+    """Where the right move asks for a yes, make the change that comes next; where it changes, change something else."""
+    following = {d.meta.item_id: gold_of(n) for d, n in pairwise(decisions)}
+
+    def planted(decision: Decision, gold: Gold) -> Reply:
+        coming = following.get(decision.meta.item_id, [])
+        if not gold and coming and coming[0][0] in WRITES:
+            return call(*coming[0])
+        if decision.meta.tool == "update_address":
+            return call("update_address", gold[0][1] | {"address2": ""})
+        return perfect(decision, gold)
+
+    found = await measured(planted, decision_set, tmp_path)
+    early = sum(not gold_of(d) and bool(c := following.get(d.meta.item_id)) and c[0][0] in WRITES for d in decisions)
+    moved = [d for d in decisions if d.meta.tool == "update_address" and gold_of(d)[0][1]["address2"]]
+    assert early > 0
+    assert found.failed().get("early_write", 0) == early
+    assert found.failed().get("wrong_argument", 0) == len(moved)
+    wrong_writes = sum(score.wrong_write for score in found.scores)
+    assert wrong_writes == early + len(moved)
+    writes = count(decisions, *WRITES)
+    points = len(decisions) + 2 * writes
+    earned = points - early - 3 * len(moved) - 3 * wrong_writes
+    assert found.value("weighted_score") == pytest.approx(earned / points)
+
+
+async def test_the_right_call_with_another_beside_it(
+    decision_set: DecisionSet, decisions: list[Decision], tmp_path: Path
+) -> None:
+    def planted(decision: Decision, gold: Gold) -> Reply:
+        return call(*gold[0], ("list_products", {})) if gold else perfect(decision, gold)
+
+    found = await measured(planted, decision_set, tmp_path)
+    calls = len(decisions) - count(decisions, None)
+    # A change does the same with a read beside it; a read then tells more than was asked for.
+    assert found.failed() == {"extra_call": calls - count(decisions, *WRITES) - count(decisions, "list_products")}
+
+
+async def test_the_gain_adds_up_by_failure_and_by_tool(
+    decision_set: DecisionSet, decisions: list[Decision], tmp_path: Path
+) -> None:
+    def weak(decision: Decision, gold: Gold) -> Reply:
+        if decision.meta.turn % 3 == 0:
+            return say("Hm?")
+        return call(gold[0][0], {}) if gold and decision.meta.turn % 2 else perfect(decision, gold)
+
+    first = (await measured(weak, decision_set, tmp_path / "weak")).report
+    second = (await measured(perfect, decision_set, tmp_path / "perfect")).report
+    by_failure = gain_by_failure(first, second)
+    assert {one.name for one in by_failure} == {"text_instead_of_call", "wrong_argument"}
+    right = sum(row.get("right", 0) + row.get("equivalent", 0) for row in first.outcomes.values())
+    assert sum(one.gain for one in by_failure) == pytest.approx(1 - right / len(decisions))
+    by_tool = gain_by_slice(first, second, "next_tool_call_accuracy", "tool=")
+    gain = 1 - first.metrics["next_tool_call_accuracy"].value
+    assert sum(one.gain for one in by_tool) == pytest.approx(gain)
+
+
+def test_the_set_has_all_that_is_planted(decisions: list[Decision]) -> None:
+    tools = {d.meta.tool for d in decisions}
+    assert {None, "get_user_details", "get_order_details", "find_user_id_by_name_zip", "update_address"} <= tools
+    assert {tool["function"]["name"] for tool in shop_tools()} >= tools - {None}
