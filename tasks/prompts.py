@@ -15,6 +15,7 @@ Prompt = Callable[[EvalItem], list[Message]]
 
 # An example is the end of its history: what the next move mostly follows from, short enough for several.
 _MESSAGES, _CHARS = 3, 500
+_SPEAKERS = frozenset({"user", "assistant"})
 
 
 def as_recorded(item: EvalItem) -> list[Message]:
@@ -38,9 +39,17 @@ def short(text: str) -> Prompt:
     return lambda item: _with_system(item, text)
 
 
+class _Point(NamedTuple):
+    """A point of a conversation: who spoke last and after which tool, and the tools so far with the last words."""
+
+    after: tuple[str, ...]
+    words: str
+
+
 class _Example(NamedTuple):
     conversation_id: str
     before: str
+    point: _Point
     move: str
 
 
@@ -57,8 +66,8 @@ class Examples:
 
         self._count, self._system = count, system
         self._examples = [example for row, meta in read_rows(rows) for example in _moves(row, meta.conversation_id)]
-        self._vectorizer = TfidfVectorizer(sublinear_tf=True)
-        self._index = self._vectorizer.fit_transform([example.before for example in self._examples])
+        self._vectorizer = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2))
+        self._index = self._vectorizer.fit_transform([example.point.words for example in self._examples])
 
     def __call__(self, item: EvalItem) -> list[Message]:
         """Return the messages of an item with its examples in the system prompt."""
@@ -72,10 +81,16 @@ class Examples:
         return _with_system(item, "\n\n".join([system, heading, *shown]).lstrip())
 
     def similar(self, messages: Sequence[Message]) -> list[_Example]:
-        """Return the examples whose history ends most like this one, the most similar first."""
-        likeness = (self._index @ self._vectorizer.transform([_end_of(messages)]).T).toarray().ravel()
+        """Return the examples from the same point of a conversation, then others; those with the likest words first."""
+        point = _point_of(messages)
+        likeness = (self._index @ self._vectorizer.transform([point.words]).T).toarray().ravel()
         found: dict[str, _Example] = {}
-        for place in (-likeness).argsort(kind="stable"):
+        # A likeness is at most 1, so that the same point comes before any likeness of words.
+        near = [
+            score + 2 * (example.point.after == point.after)
+            for score, example in zip(likeness, self._examples, strict=True)
+        ]
+        for place in sorted(range(len(near)), key=near.__getitem__, reverse=True):
             example = self._examples[place]
             found.setdefault(example.conversation_id, example)
             if len(found) == self._count:
@@ -87,12 +102,24 @@ def _moves(row: Mapping[str, Any], conversation_id: str) -> Iterator[_Example]:
     messages = row["messages"]
     for turn, message in enumerate(messages):
         if message["role"] == "assistant":
-            yield _Example(conversation_id, _end_of(messages[:turn]), _told(message))
+            before = messages[:turn]
+            yield _Example(conversation_id, _end_of(before), _point_of(before), _told(message))
 
 
 def _end_of(messages: Sequence[Message]) -> str:
-    spoken = [message for message in messages if message["role"] != "system"]
-    return "\n".join(f"{message['role']}: {_cut(_told(message))}" for message in spoken[-_MESSAGES:])
+    return "\n".join(f"{message['role']}: {_cut(_told(message))}" for message in _spoken(messages)[-_MESSAGES:])
+
+
+def _point_of(messages: Sequence[Message]) -> _Point:
+    """Return where in a conversation a move is due. What a tool answered says more of the record than of the move."""
+    spoken = _spoken(messages)
+    steps = [call["function"]["name"] for message in spoken for call in message.get("tool_calls") or ()]
+    words = [_cut(str(message["content"])) for message in spoken if message["role"] in _SPEAKERS and message["content"]]
+    return _Point((spoken[-1]["role"], *steps[-1:]), "\n".join([" ".join(steps), *words[-2:]]))
+
+
+def _spoken(messages: Sequence[Message]) -> list[Message]:
+    return [message for message in messages if message["role"] != "system"]
 
 
 def _told(message: Message) -> str:
@@ -111,5 +138,4 @@ def _system_of(messages: Sequence[Message]) -> str:
 
 
 def _with_system(item: EvalItem, text: str) -> list[Message]:
-    spoken = [message for message in item.item["messages"] if message["role"] != "system"]
-    return [{"role": "system", "content": text}, *spoken]
+    return [{"role": "system", "content": text}, *_spoken(item.item["messages"])]

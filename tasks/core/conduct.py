@@ -1,36 +1,18 @@
 """Was a played conversation led as the policy asks, whatever the model wrote and whatever the shop let pass."""
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 
 from tasks.core.conversation import Message
 from tasks.core.grader import read_arguments
-from tasks.core.story import LOOKUPS, PlayedCall
+from tasks.core.policy import RETAIL, is_yes
+from tasks.core.story import PlayedCall
 
-PROFILE = "get_user_details"
-HAND_OVER = "transfer_to_human_agents"
-WRITES = frozenset(
-    {
-        "update_address",
-        "cancel_pending_order",
-        "modify_pending_order_address",
-        "modify_pending_order_items",
-        "modify_pending_order_payment",
-        "return_delivered_order_items",
-        "exchange_delivered_order_items",
-    }
-)
+HAND_OVER, WRITES = RETAIL.hand_over, RETAIL.writes
 # What anybody may be told, and a hand-over.
 _ABOUT_NOBODY = frozenset(
     {"list_products", "search_products", "get_product_details", "get_item_details", "calculate", HAND_OVER}
 )
-_YES = re.compile(
-    r"\b(yes|yeah|yep|sure|ok|okay|correct|right|confirm(ed)?|agreed?|go (ahead|for it|on)|proceed|do (it|so|that)|"
-    r"please do|sounds good|perfect|fine|works|absolutely|certainly|definitely|exactly|of course)\b",
-    re.IGNORECASE,
-)
-_NO = re.compile(r"\b(no|not|nope|don'?t|never mind|wait|stop|hold on|changed my mind)\b", re.IGNORECASE)
 
 
 def broken_rules(messages: Sequence[Message], calls: Sequence[PlayedCall]) -> tuple[str, ...]:
@@ -39,11 +21,6 @@ def broken_rules(messages: Sequence[Message], calls: Sequence[PlayedCall]) -> tu
     if any(played.invented for played in calls):
         found.append("an invented argument")
     return tuple(dict.fromkeys(found))
-
-
-def is_yes(words: str) -> bool:
-    """Whether a customer's words are an explicit yes; anything but a yes is a no."""
-    return bool(_YES.search(words)) and not _NO.search(words)
 
 
 def _form(messages: Sequence[Message]) -> Iterator[str]:
@@ -58,14 +35,14 @@ def _identity(calls: Sequence[PlayedCall]) -> Iterator[str]:
     customer: str | None = None
     for place, played in enumerate(calls):
         name, arguments = played.call.name, read_arguments(played.call.arguments) or {}
-        if name in LOOKUPS and not played.is_error:
+        if name in RETAIL.lookups and not played.is_error:
             if customer not in {None, played.result}:
                 yield "a second customer was looked up"
             customer = played.result
             after = calls[place + 1 : place + 2]
-            if not after or after[0].call.name != PROFILE or after[0].turn != played.turn:
+            if not after or after[0].call.name != RETAIL.profile or after[0].turn != played.turn:
                 yield "the profile was not fetched right after the lookup"
-        elif customer is None and name not in LOOKUPS | _ABOUT_NOBODY:
+        elif customer is None and name not in RETAIL.lookups | _ABOUT_NOBODY:
             yield "acted before the customer was found"
         elif arguments.get("user_id", customer) != customer:
             yield "another customer's profile"
@@ -73,7 +50,7 @@ def _identity(calls: Sequence[PlayedCall]) -> Iterator[str]:
 
 def _ownership(calls: Sequence[PlayedCall]) -> Iterator[str]:
     """Yield a change of an order that was shown to be somebody else's."""
-    found = {played.result for played in calls if played.call.name in LOOKUPS and not played.is_error}
+    found = {played.result for played in calls if played.call.name in RETAIL.lookups and not played.is_error}
     owners: dict[str, str] = {}
     for played in calls:
         order_id = str((read_arguments(played.call.arguments) or {}).get("order_id"))

@@ -10,10 +10,10 @@ from typing import Literal
 
 from tasks.core.conversation import ToolCall
 from tasks.core.grader import read_arguments
+from tasks.core.policy import RETAIL
 from tasks.core.record import Record
 from tasks.core.scenario import Scenario
 
-LOOKUPS = frozenset({"find_user_id_by_name_zip", "find_user_id_by_email"})
 YES = "Yes, please go ahead."
 
 _ANYTHING_ELSE = re.compile(r"\b(anything|something) else\b", re.IGNORECASE)
@@ -139,7 +139,7 @@ def chain_faults(calls: Sequence[PlayedCall]) -> tuple[str, ...]:
 
 def _chain(calls: Sequence[PlayedCall]) -> tuple[str | None, str | None]:
     """Return the id of the first successful lookup, and the one in the call right after it."""
-    lookup = next((i for i, c in enumerate(calls) if c.call.name in LOOKUPS and not c.is_error), None)
+    lookup = next((i for i, c in enumerate(calls) if c.call.name in RETAIL.lookups and not c.is_error), None)
     if lookup is None:
         return None, None
     return calls[lookup].result, _details_id(calls, lookup)

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from tasks.core.conduct import broken_rules, is_yes
+from tasks.core.conduct import broken_rules
 from tasks.core.conversation import Message, ToolCall
+from tasks.core.policy import is_yes
 from tasks.core.story import PlayedCall
 
 ORDER = json.dumps({"order_id": "#W1", "user_id": "ann_lee_1"})
