@@ -73,7 +73,7 @@ def best_checkpoint(profile: Profile, job: TrainingJob, dataset: Dataset) -> lis
 
 
 def _accuracy(profile: Profile, checkpoint: Checkpoint, name: str, decisions: DecisionSet) -> float:
-    arm = "last step" if math.isinf(checkpoint.step) else f"step {checkpoint.step:.0f}"
+    arm = "last-step" if math.isinf(checkpoint.step) else f"step-{checkpoint.step:.0f}"
     metric = measure.report(profile, arm, name, decisions).metrics.get(HEADLINE)
     return metric.value if metric else 0.0
 
