@@ -1,7 +1,7 @@
 """Where a workspace keeps what the stages make, by the digest of what it was made from."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -120,11 +120,21 @@ def latest_summary(profile: Profile) -> RunSummary | None:
     Raises:
         DataError: Its summary is broken.
     """
-    written = sorted((profile.workspace / "runs").glob("*/summary.json"), key=lambda path: path.stat().st_mtime)
-    try:
-        return RunSummary.model_validate_json(written[-1].read_text(encoding="utf-8")) if written else None
-    except (ValidationError, UnicodeDecodeError) as error:
-        raise DataError(f"{written[-1]} is not the summary of a run; remove its folder.") from error
+    return next(summaries(profile), None)
+
+
+def summaries(profile: Profile) -> Iterator[RunSummary]:
+    """Return the finished runs of this workspace, the last one first.
+
+    Raises:
+        DataError: A summary is broken.
+    """
+    written = (profile.workspace / "runs").glob("*/summary.json")
+    for path in sorted(written, key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            yield RunSummary.model_validate_json(path.read_text(encoding="utf-8"))
+        except (ValidationError, UnicodeDecodeError) as error:
+            raise DataError(f"{path} is not the summary of a run; remove its folder.") from error
 
 
 def _sha256(path: Path) -> str | None:

@@ -5,21 +5,24 @@ from pathlib import Path
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from tasks.artifacts import Dataset, latest_summary
+from tasks.artifacts import Dataset, summaries
 from tasks.core.config import Profile
 from tasks.core.errors import ConfigError
+from tasks.core.evaluation import Comparison
 from tasks.core.plan import (
     ANSWER_TOKENS,
     CHARS_PER_TOKEN,
     Plan,
     Price,
+    Usage,
     detectable_difference,
     epochs_of,
     evaluation_cost,
     price_of,
     training_cost,
 )
-from tasks.core.run import HEADLINE, difference_of
+from tasks.core.run import HEADLINE, RunSummary, difference_of
+from tasks.core.training import TrainingJob
 
 # Beside the profiles.
 PRICES = Path("configs/prices.yaml")
@@ -44,14 +47,13 @@ def plan_of(profile: Profile, dataset: Dataset) -> Plan:
 
     Raises:
         ConfigError: The file of prices is broken.
-        DataError: The summary of the last run is broken.
+        DataError: The summary of a run is broken.
     """
     provider, model = profile.provider.kind, profile.training.base_model
     price = price_of(known_prices(), provider, model)
     trained = _tokens(dataset.split.train.path) * epochs_of(profile.training.n_epochs)
-    prompt = _tokens(dataset.decisions.path)
-    completion = dataset.decisions.items * ANSWER_TOKENS
-    last = latest_summary(profile)
+    asked = Usage(_tokens(dataset.decisions.path), dataset.decisions.items * ANSWER_TOKENS)
+    last = next(filter(_has_trained, summaries(profile)), None)
     change = difference_of(last.comparison, HEADLINE) if last else None
     return Plan(
         provider=provider,
@@ -59,10 +61,10 @@ def plan_of(profile: Profile, dataset: Dataset) -> Plan:
         rows=dataset.split.train.rows,
         training_tokens=trained,
         decisions=dataset.decisions.items,
-        prompt_tokens=prompt,
-        completion_tokens=completion,
+        prompt_tokens=asked.prompt,
+        completion_tokens=asked.completion,
         training_cost=training_cost(provider, price, trained),
-        evaluation_cost=evaluation_cost(provider, price, prompt, completion),
+        evaluation_cost=evaluation_cost(provider, price, asked, asked),
         minutes=last.seconds / 60 if last else None,
         detectable=detectable_difference(
             max(1, dataset.decisions.call_items),
@@ -70,6 +72,25 @@ def plan_of(profile: Profile, dataset: Dataset) -> Plan:
             change.n if change else 0,
         ),
     )
+
+
+def _has_trained(summary: RunSummary) -> bool:
+    """Did a run train its model itself? One that found it trained tells nothing about the time."""
+    return any(entry.name == "training" and not entry.reused for entry in summary.stages)
+
+
+def spent(profile: Profile, job: TrainingJob, compared: Comparison) -> float | None:
+    """Return what model and evaluation cost by the tokens that the provider counted; None where a price is missing.
+
+    Raises:
+        ConfigError: The file of prices is broken.
+    """
+    provider = profile.provider.kind
+    price = price_of(known_prices(), provider, profile.training.base_model)
+    base, tuned = (Usage(r.prompt_tokens, r.completion_tokens) for r in (compared.base, compared.tuned))
+    training = training_cost(provider, price, job.trained_tokens)
+    asking = evaluation_cost(provider, price, base, tuned)
+    return None if training is None or asking is None else training + asking
 
 
 def _tokens(path: str) -> int:

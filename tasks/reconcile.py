@@ -122,14 +122,17 @@ def _adopted(job: FineTuningJob) -> Finding:
 
 def _settled(client: OpenAI, ledger: Ledger, entry: LedgerEntry, listed: Mapping[str, FineTuningJob]) -> Finding | None:
     """Bring an entry that no living run holds in line with what the provider says."""
-    if entry.job_id is None:
-        return _settled_creation(ledger, entry, listed.values())
-    if entry.job_id not in listed:
-        ledger.forget(entry.job_key)
-        return Finding(
-            kind="job", id=entry.job_id, outcome="finished", note="The provider no longer knows it; forgotten."
-        )
-    job = train.to_record(listed[entry.job_id], entry.job_key)
+    with ledger.locked(entry.job_key):
+        if ledger.read(entry.job_key) != entry:
+            return None  # a run has come to it meanwhile
+        if entry.job_id is None:
+            return _settled_creation(ledger, entry, listed.values())
+        # A list may lag behind, so that a job is gone only where it is not found by its id either.
+        job = train.known_job(client, entry.job_id, entry.job_key)
+        if job is None:
+            ledger.forget(entry.job_key)
+            note = "The provider no longer knows it; forgotten."
+            return Finding(kind="job", id=entry.job_id, outcome="finished", note=note)
     if job.state in FINISHED:
         return None
     note = f"It is {job.provider_state!r} and no run waits for it: run again to go on with it, or cancel it."
@@ -139,7 +142,7 @@ def _settled(client: OpenAI, ledger: Ledger, entry: LedgerEntry, listed: Mapping
 def _settled_creation(ledger: Ledger, entry: LedgerEntry, listed: Iterable[FineTuningJob]) -> Finding | None:
     """Find out whether a creation that was begun, and never heard of again, made a job."""
     taken = ledger.job_ids_of_others(entry.job_key)
-    for job in listed:
+    for job in filter(_is_promising, listed):
         by_key = (job.metadata or {}).get(train.KEY_IN_METADATA) == entry.job_key
         by_inputs = not job.metadata and job.id not in taken and entry.request is not None
         if by_key or (by_inputs and entry.request and train.is_made_from(job, entry.request)):

@@ -161,12 +161,17 @@ def job(tracking: TrackingConfig, run: TrackedRun, trained: TrainingJob) -> None
 
 
 def plan(tracking: TrackingConfig, run: TrackedRun, made: Plan) -> None:
-    """Record what a run was estimated to take.
+    """Record what a run was estimated to take: each figure beside the one of the same name that it then took.
 
     Raises:
         ServiceError: MLflow does not answer.
     """
-    figures = {"trained_tokens": made.training_tokens, "cost": made.cost, "detectable_difference": made.detectable}
+    figures = {
+        "trained_tokens": made.training_tokens,
+        "cost": made.cost,
+        "seconds": None if made.minutes is None else 60 * made.minutes,
+        "detectable_difference": made.detectable,
+    }
     values = {f"planned_{name}": float(value) for name, value in figures.items() if value is not None}
     with mlflow_store.connected(tracking, "record the plan") as client:
         mlflow_store.log_metrics(client, run.run_id, values)

@@ -90,8 +90,8 @@ def start_job(
             job = _look_again(client, request, taken, sleep)
         else:
             # A list may lag behind, so the job that is known by its id is asked for first.
-            known = _known_job(client, entry.job_id, key) if entry and entry.job_id else None
-            job = known or find_job(client, request, taken)
+            known = known_job(client, entry.job_id, key) if entry and entry.job_id else None
+            job = known if known and _is_usable(client, known) else find_job(client, request, taken)
         adopted = job is not None
         if job is None:
             ledger.write(key, job_id=None, run_id=run_id, request=request)
@@ -120,13 +120,17 @@ def find_job(client: OpenAI, request: TrainingRequest, taken: Set[str] = frozens
     return next(succeeded, None) or next((job for job in jobs if job.state not in FINISHED), None)
 
 
-def _known_job(client: OpenAI, job_id: str, key: str) -> TrainingJob | None:
+def known_job(client: OpenAI, job_id: str, key: str) -> TrainingJob | None:
+    """Return a job as it is now, or None where the provider does not know it.
+
+    Raises:
+        ProviderUnavailableError: The provider does not answer.
+    """
     with translated(client, f"read fine-tuning job {job_id}"):
         try:
-            job = to_record(client.fine_tuning.jobs.retrieve(job_id), key)
+            return to_record(client.fine_tuning.jobs.retrieve(job_id), key)
         except openai.NotFoundError:
             return None
-    return job if _is_usable(client, job) else None
 
 
 def _is_usable(client: OpenAI, job: TrainingJob) -> bool:

@@ -73,7 +73,11 @@ def plan_rows(made: "Plan") -> list[tuple[str, str]]:
     def usd(amount: float | None) -> str:
         return "no price known" if amount is None else f"{amount:.2f} USD"
 
-    minutes = "not known: no run yet" if made.minutes is None else f"about {made.minutes:.0f} min, as the last run"
+    minutes = (
+        "not known: no run yet"
+        if made.minutes is None
+        else f"about {made.minutes:.0f} min, as the last run that trained"
+    )
     return [
         ("provider and base", f"{made.provider}, {made.base_model}"),
         ("rows to train on", f"{made.rows:,}"),

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from datetime import date
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 from tasks.core.provider import ProviderKind
 from tasks.core.record import Record
@@ -32,8 +33,15 @@ class Price(Record):
     read: date
 
 
+class Usage(NamedTuple):
+    """The tokens that a model was asked with and answered in."""
+
+    prompt: int
+    completion: int
+
+
 class Plan(Record):
-    """An estimate. Costs are in US dollars and None where a price is missing; minutes are those of the last run."""
+    """An estimate. Costs are in US dollars, None where a price is missing; minutes are the last training run's."""
 
     provider: ProviderKind
     base_model: str
@@ -60,28 +68,28 @@ def price_of(known: Iterable[Price], provider: ProviderKind, model: str) -> Pric
     return next((price for price in known if price.provider == provider and fnmatchcase(model, price.model)), None)
 
 
-def training_cost(provider: ProviderKind, price: Price | None, tokens: int) -> float | None:
+def training_cost(provider: ProviderKind, price: Price | None, tokens: int | None) -> float | None:
     """Return what training on so many tokens costs, epochs counted; nothing on this machine."""
     return 0.0 if provider == "local" else _cost(tokens, price.training if price else None)
 
 
-def evaluation_cost(provider: ProviderKind, price: Price | None, prompt: int, completion: int) -> float | None:
-    """Return what it costs to ask base and tuned model once each with so many tokens."""
+def evaluation_cost(provider: ProviderKind, price: Price | None, base: Usage, tuned: Usage) -> float | None:
+    """Return what it costs to ask base and tuned model with so many tokens."""
     if provider == "local":
         return 0.0
     if price is None:
         return None
     parts = [
-        _cost(prompt, price.input),
-        _cost(completion, price.output),
-        _cost(prompt, price.tuned_input),
-        _cost(completion, price.tuned_output),
+        _cost(base.prompt, price.input),
+        _cost(base.completion, price.output),
+        _cost(tuned.prompt, price.tuned_input),
+        _cost(tuned.completion, price.tuned_output),
     ]
     return None if any(part is None for part in parts) else math.fsum(part for part in parts if part is not None)
 
 
-def _cost(tokens: int, price: float | None) -> float | None:
-    return None if price is None else tokens * price / 1_000_000
+def _cost(tokens: int | None, price: float | None) -> float | None:
+    return None if price is None or tokens is None else tokens * price / 1_000_000
 
 
 def epochs_of(request_epochs: int | str) -> int:

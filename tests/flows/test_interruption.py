@@ -1,43 +1,32 @@
 """Runs that are cancelled or killed: a job is passed the cancellation, or found again, and never paid for twice."""
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import psutil
 import pytest
 from prefect import State
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
-from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.settings import PREFECT_API_URL
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
 
 from flows.cancelling import cancel_jobs
 from flows.reconcile import reconcile
 from flows.retrain import retrain
-from tasks.artifacts import workspace
+from tasks.artifacts import latest_summary, workspace
 from tasks.cancellation import cancellation_of
 from tasks.clients import mlflow_client
 from tasks.core.config import Profile
+from tests import workers
 from tests.fake_finetuning import FakeFinetuning
 
-RUN = """
-import sys
-from pathlib import Path
-from flows.reconcile import reconcile
-from flows.retrain import retrain
-from tests.loop import a_profile
-retrain(a_profile(sys.argv[1], Path(sys.argv[2])))
-"""
 
-
-def until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
+def until(condition: Callable[[], bool], worker: psutil.Popen) -> None:
+    deadline = time.monotonic() + 240
     while not condition():
-        assert process.poll() is None, "the run ended too early"
+        assert worker.poll() is None, "the worker ended"
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
@@ -54,43 +43,52 @@ MOMENTS = {
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.usefixtures("prefect_server")
-def test_a_run_killed_with_9_at_any_moment_is_continued_and_reconciled(
+def test_a_worker_killed_with_9_at_any_moment_is_followed_by_one_that_finishes_its_work(
     profile: Profile, provider: FakeFinetuning, tmp_path: Path
 ) -> None:
+    log, deployment = tmp_path / "workers.log", workers.deploy(retrain, "flows/retrain.py:retrain")
     states, provider.states = provider.states, ["running"]
     for request, after, acted in MOMENTS.values():
-        run_and_kill(provider, tmp_path, request, after=after, acted=acted)
+        workers.submit(deployment, profile)
+        kill_while(provider, request, log, after=after, acted=acted)
     provider.states = states
     found = [item for item in reconcile(profile) if item.kind == "run"]
     assert [item.outcome for item in found] == ["finished"] * len(MOMENTS)
+    assert [state_of(UUID(item.id)) for item in found] == [StateType.CRASHED] * len(MOMENTS)
     with get_client(sync_client=True) as client:
-        ended = [client.read_flow_run(UUID(item.id)).state for item in found]
-        left = client.read_flow_runs(flow_run_filter=running())
-    assert [state.type for state in ended if state] == [StateType.CRASHED] * len(MOMENTS)
-    assert left == []
-    mlflow = mlflow_client(profile.tracking)
-    summary = retrain(profile)
+        assert client.read_flow_runs(flow_run_filter=running()) == []
+    next_run = workers.submit(deployment, profile)
+    with workers.a_worker(log) as worker:
+        until(lambda: state_of(next_run) in TERMINAL_STATES, worker)
+    assert state_of(next_run) == StateType.COMPLETED
     assert len(provider.jobs) == 1
     assert provider.count("POST /fine_tuning/jobs") == 2  # the one before the creation was never carried out
     assert len(provider.files) == 2
+    summary = latest_summary(profile)
+    assert summary is not None
     assert summary.job.job_id in provider.jobs
+    mlflow = mlflow_client(profile.tracking)
     steps = mlflow.get_metric_history(summary.tracked.run_id, "train_loss")
     assert [entry.step for entry in steps] == list(range(1, 13))
     runs = mlflow.search_runs([summary.tracked.experiment_id], "tags.`zava.ended_by` = 'reconcile'")
     assert [run.info.status for run in runs] == ["KILLED"] * len(MOMENTS)
 
 
-def run_and_kill(provider: FakeFinetuning, folder: Path, request: str, *, after: int, acted: bool) -> None:
-    """Start a run in a process of its own and kill it while it waits for the answer to a request."""
-    env = {**os.environ, "PREFECT_API_URL": PREFECT_API_URL.value() or "", "PYTHONPATH": str(Path.cwd())}
-    command = [sys.executable, "-c", RUN, provider.base_url, str(folder)]
+def kill_while(provider: FakeFinetuning, request: str, log: Path, *, after: int, acted: bool) -> None:
+    """Let a worker take what was submitted, and kill it and its run while they wait for the answer to a request."""
     before = provider.count(request)
     provider.hold(request, after=after, acted=acted)
-    with (folder / "log").open("ab") as log, subprocess.Popen(command, env=env, stdout=log, stderr=log) as process:
-        until(lambda: provider.count(request) > before + after, process)
-        process.kill()
+    with workers.a_worker(log) as worker:
+        until(lambda: provider.count(request) > before + after, worker)
     provider.let_go()
+
+
+def state_of(run_id: UUID) -> StateType | None:
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(run_id).state
+    return state.type if state else None
 
 
 def running() -> FlowRunFilter:

@@ -1,15 +1,18 @@
 """A run is estimated before it is paid for, and refused where it would cost too much."""
 
+import os
 from datetime import date
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tasks import plan
 from tasks.artifacts import Dataset
-from tasks.core.config import Profile, load_profile
+from tasks.core.config import Profile, ProviderConfig, load_profile
 from tasks.core.errors import ConfigError
-from tasks.core.plan import Price, detectable_difference, evaluation_cost, price_of, training_cost
+from tasks.core.plan import Price, Usage, detectable_difference, evaluation_cost, price_of, training_cost
+from tasks.core.run import Stage
 from tests import runs
 
 PRICE = Price(
@@ -36,15 +39,19 @@ def a_profile(folder: Path, *overrides: str) -> Profile:
 
 def test_costs_are_tokens_times_prices_for_both_arms() -> None:
     assert training_cost("openai", PRICE, 2_000_000) == 10.0
-    assert evaluation_cost("openai", PRICE, 1_000_000, 500_000) == pytest.approx(0.4 + 0.8 + 0.8 + 1.6)
+    asked, more = Usage(1_000_000, 500_000), Usage(2_000_000, 500_000)
+    assert evaluation_cost("openai", PRICE, asked, asked) == pytest.approx(0.4 + 0.8 + 0.8 + 1.6)
+    assert evaluation_cost("openai", PRICE, asked, more) == pytest.approx(0.4 + 0.8 + 1.6 + 1.6)
 
 
 def test_a_missing_price_makes_the_cost_unknown_but_on_this_machine_it_is_nothing() -> None:
     unpriced = PRICE.model_copy(update={"training": None, "tuned_output": None})
     assert training_cost("openai", unpriced, 10) is None
-    assert evaluation_cost("openai", unpriced, 10, 10) is None
-    assert evaluation_cost("openai", None, 10, 10) is None
-    assert training_cost("local", None, 10) == evaluation_cost("local", None, 10, 10) == 0.0
+    assert training_cost("openai", PRICE, None) is None
+    asked = Usage(10, 10)
+    assert evaluation_cost("openai", unpriced, asked, asked) is None
+    assert evaluation_cost("openai", None, asked, asked) is None
+    assert training_cost("local", None, 10) == evaluation_cost("local", None, asked, asked) == 0.0
 
 
 def test_a_price_is_found_by_provider_and_pattern() -> None:
@@ -76,3 +83,32 @@ def test_a_run_over_the_limit_or_without_a_price_is_refused(tmp_path: Path, data
     with pytest.raises(ConfigError, match=r"is not known\. Add it to configs/prices\.yaml"):
         plan.check_limit(profile, made.model_copy(update={"training_cost": None}))
     plan.check_limit(a_profile(tmp_path), dear)
+
+
+def test_what_was_spent_is_what_the_provider_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "configs").mkdir()
+    priced = [PRICE.model_copy(update={"model": "base"}).model_dump(mode="json")]
+    (tmp_path / "configs" / "prices.yaml").write_text(yaml.safe_dump(priced))
+    local = a_profile(tmp_path, "training.base_model=base")
+    hosted = local.model_copy(update={"provider": ProviderConfig(kind="openai")})
+    compared = runs.a_comparison(tmp_path)
+    assert plan.spent(hosted, runs.a_job(), compared) is None
+    monkeypatch.chdir(tmp_path)
+    base, tuned = compared.base, compared.tuned
+    asked = 0.4 * base.prompt_tokens + 1.6 * base.completion_tokens
+    asked += 0.8 * tuned.prompt_tokens + 3.2 * tuned.completion_tokens
+    job = runs.a_job().model_copy(update={"trained_tokens": 1_000_000})
+    assert plan.spent(hosted, job, compared) == pytest.approx(5.0 + asked / 1_000_000)
+    assert plan.spent(hosted, job.model_copy(update={"trained_tokens": None}), compared) is None
+    assert plan.spent(local, job, compared) == 0.0
+
+
+def test_time_is_that_of_the_last_run_that_trained(tmp_path: Path, dataset: Dataset) -> None:
+    profile = a_profile(tmp_path)
+    for age, (seconds, reused) in enumerate([(60.0, True), (1200.0, False), (2400.0, False)]):
+        stages = (Stage(name="training", seconds=seconds, reused=reused),)
+        path = tmp_path / "runs" / str(age) / "summary.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(runs.a_summary(tmp_path, stages=stages, seconds=seconds).model_dump_json())
+        os.utime(path, (1000.0 - age, 1000.0 - age))
+    assert plan.plan_of(profile, dataset).minutes == 20.0
