@@ -23,6 +23,7 @@ from tests.job_machine import NOT_FOUND, Json, public
 
 ACCOUNT = "/subscriptions/sub-1/resourceGroups/group-1/providers/Microsoft.CognitiveServices/accounts/account-1"
 TOKEN = "token-of-the-machine"
+IDENTITY_SECRET = "secret-of-the-machine"
 
 
 @dataclass
@@ -63,7 +64,7 @@ class FakeAzure(FakeFinetuning):
         return {
             "REQUESTS_CA_BUNDLE": str(self.certificate),
             "IDENTITY_ENDPOINT": f"{self.base_url.removesuffix(self.prefix)}/msi/token",
-            "IDENTITY_HEADER": "secret-of-the-machine",
+            "IDENTITY_HEADER": IDENTITY_SECRET,
         }
 
     def settings(self) -> list[str]:

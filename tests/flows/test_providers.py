@@ -1,16 +1,17 @@
 """The flow is the same on every provider: a profile alone makes the difference, and no key is left anywhere."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from prefect.settings import PREFECT_HOME
+from prefect.settings import PREFECT_HOME, PREFECT_SERVER_DATABASE_CONNECTION_URL
 
 from flows.retrain import retrain
 from tasks.core.config import Profile
 from tasks.core.errors import ProviderError
 from tasks.core.run import verdict
-from tests.fake_azure import FakeAzure
+from tests.fake_azure import IDENTITY_SECRET, TOKEN, FakeAzure
 from tests.fake_finetuning import FakeFinetuning, step_events
 from tests.loop import a_profile, model_of
 
@@ -50,18 +51,35 @@ def places_with(text: str, *folders: Path) -> list[Path]:
     return [path for folder in folders for path in folder.rglob("*") if path.is_file() and wanted in path.read_bytes()]
 
 
+def prefect_stores() -> tuple[Path, Path]:
+    """Return the folders of Prefect's database, with its parameters, states and logs, and of its results."""
+    url = str(PREFECT_SERVER_DATABASE_CONNECTION_URL.value())
+    return Path(url.removeprefix("sqlite+aiosqlite:///")).parent, PREFECT_HOME.value()
+
+
+def assert_nowhere(secrets: Iterable[str], told: str, folder: Path) -> None:
+    """See that no store holds a secret, once all of them hold what else was told: logs come late."""
+    database, results = prefect_stores()
+    deadline = time.monotonic() + 60
+    while not places_with(told, database):
+        assert time.monotonic() < deadline, "the logs did not come"
+        time.sleep(0.2)
+    assert folder / "mlflow.db" in places_with("training.base_model", folder)
+    for secret in secrets:
+        assert places_with(secret, folder, database, results) == []
+
+
 def test_a_run_on_openai_leaves_its_key_nowhere(
     provider: FakeFinetuning, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MARKED_KEY", KEY)
     profile = dressed(provider, tmp_path, "provider.kind=openai")
-    provider.fail("POST", "/fine_tuning/jobs", status=503)  # so that an error is told, logged and stored too
+    # So that an error is told, logged and stored too.
+    provider.fail("POST", "/fine_tuning/jobs", status=503, message="a fault to be found")
     assert verdict(retrain(profile).comparison).better
     assert provider.keys == {KEY}
     assert len(provider.jobs) == 1
-    stores = (tmp_path, PREFECT_HOME.value())
-    assert places_with(profile.name, *stores) != []  # the search finds what is there
-    assert places_with(KEY, *stores) == []
+    assert_nowhere([KEY], "a fault to be found", tmp_path)
     assert KEY not in "".join(capfd.readouterr())
 
 
@@ -75,6 +93,8 @@ def test_a_run_on_azure_deploys_what_it_asks(azure: FakeAzure, tmp_path: Path, m
         summary.job.model_id,
     }
     assert summary.model_id in azure.deployments
+    assert azure.keys >= {KEY, TOKEN}
+    assert_nowhere([KEY, TOKEN, IDENTITY_SECRET], summary.model_id, tmp_path)
     again = retrain(dressed(azure, tmp_path, *azure.settings()))
     assert again.model_id == summary.model_id
     assert (len(azure.jobs), len(azure.deployments)) == (1, 2)
