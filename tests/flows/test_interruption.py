@@ -24,10 +24,8 @@ from tests.fake_finetuning import FakeFinetuning
 
 
 def until(condition: Callable[[], bool], worker: psutil.Popen) -> None:
-    deadline = time.monotonic() + 240
     while not condition():
         assert worker.poll() is None, "the worker ended"
-        assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
@@ -43,7 +41,7 @@ MOMENTS = {
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.usefixtures("prefect_server")
 def test_a_worker_killed_with_9_at_any_moment_is_followed_by_one_that_finishes_its_work(
     profile: Profile, provider: FakeFinetuning, tmp_path: Path
