@@ -46,9 +46,7 @@ def told_sunsets(client: OpenAI, provider: ProviderConfig, model: str) -> list[S
             return []
     dates = told if isinstance(told, dict) else {}
     return [
-        Sunset(
-            provider=provider.kind, model=model, what=what, date=_day(dates[name]), source="the provider's model list"
-        )
+        Sunset(provider=provider.kind, model=model, what=what, date=_day(dates[name]), source=MODEL_LIST)
         for name, what in _TOLD.items()
         if isinstance(dates.get(name), int)
     ]
