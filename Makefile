@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install run test lint stop clean base bench
+.PHONY: help install run test lint stop clean base faults bench
 
 help: ## Say what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -14,7 +14,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Zava needs Python 3.11 or later; this is " + sys.version.split()[0] + ". Say PYTHON=/path/to/python3.11.") if sys.version_info < (3, 11) else None'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) (a few minutes the first time) ..."
-	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[local,postgres,test]'
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[azure,local,postgres,test]'
 	@touch $(STAMP)
 
 install: $(STAMP) ## Make .venv and install, if anything changed
@@ -32,6 +32,9 @@ lint: install ## Check style and types
 
 base: install ## Make the small base model again, from nothing (about two hours on two idle cores)
 	$(BIN)/python -m infra.model_server.base.pretrain --out .zava/base/zava-base --tokens 36e6
+
+faults: install ## Break the provider at random in 1,000 runs; none may pay twice or lose a job (about ten minutes)
+	ZAVA_FAULT_RUNS=1000 $(BIN)/python -m pytest -q -s tests/tasks/test_exactly_once.py
 
 bench: install ## Run the benchmarks
 	@for bench in tests/bench/bench_*.py; do $(BIN)/python -m tests.bench.$$(basename $$bench .py) || exit 1; done

@@ -7,6 +7,7 @@ from typing import Self
 import psutil
 
 from flows import services
+from tasks import plan
 from tasks.artifacts import Dataset
 from tasks.core.config import Profile
 from tasks.core.evaluation import Comparison
@@ -78,7 +79,7 @@ class Bookkeeping:
             evaluation=self._profile.evaluation,
             stories=stories,
             stages=tuple(self._stages.values()),
-            cost=self._cost(job),
+            cost=self._cost(job, comparison),
             prefect=this_run(),
             tracked=tracked,
             report_path="",
@@ -87,10 +88,9 @@ class Bookkeeping:
     def _curve(self, tracked: TrackedRun) -> tuple[TrainingMetric, ...]:
         return training_curve(self._profile, tracked)
 
-    def _cost(self, job: TrainingJob) -> Cost:
+    def _cost(self, job: TrainingJob, comparison: Comparison) -> Cost:
         worked = _cpu_seconds(self._profile) - self._cpu_s
-        # What runs here costs nothing but the machine's time; for a hosted provider no price is known.
-        amount = 0.0 if self._profile.provider.kind == "local" else None
+        amount = plan.spent(self._profile, job, comparison)
         return Cost(amount=amount, cpu_minutes=worked / 60, trained_tokens=job.trained_tokens)
 
 

@@ -42,9 +42,11 @@ def evaluate_model(
 
 
 @flow(name="evaluate-arms", flow_run_name="evaluate the other arms of {profile.name}")
-def evaluate_arms(profile: Profile, tuned_id: str, dataset: Dataset, tracked: TrackedRun) -> list[ArmOutcome]:
+def evaluate_arms(
+    profile: Profile, base_id: str, tuned_id: str, dataset: Dataset, tracked: TrackedRun
+) -> list[ArmOutcome]:
     """Measure what the profile wants beside base and tuned, such as the base with examples, or a teacher."""
-    outcomes = [stages.other_arm(profile, arm, tuned_id, dataset) for arm in profile.evaluation.arms]
+    outcomes = [stages.other_arm(profile, arm, base_id, tuned_id, dataset) for arm in profile.evaluation.arms]
     for outcome in outcomes:
         if outcome.report:
             recording.arm_recorded(profile, tracked, outcome.report)

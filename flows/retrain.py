@@ -34,13 +34,14 @@ def retrain(profile: Profile) -> RunSummary:
         dataset = build_dataset(profile)
         recording.dataset_recorded(profile, tracked, dataset)
 
-        base_id = profile.training.base_model
+        base_id = stages.serving(profile, profile.training.base_model)
         base = evaluate_model(profile, base_id, "base", dataset, tracked)
         job = train_model(profile, dataset, tracked)
-        model_id = finished_model_id(job) or ""
+        model_id = stages.serving(profile, finished_model_id(job) or "")
+        recording.card_recorded(profile, tracked, dataset, job, model_id)
         tuned = evaluate_model(profile, model_id, "tuned", dataset, tracked)
 
-        others = evaluate_arms(profile, model_id, dataset, tracked) if profile.evaluation.arms else []
+        others = evaluate_arms(profile, base_id, model_id, dataset, tracked) if profile.evaluation.arms else []
         compared = stages.comparison(profile, base.report, tuned.report, dataset.decisions)
         ranked = stages.ranking(profile, base.report, tuned.report, others, dataset.decisions)
         log.info(verdict(compared).sentence)

@@ -17,10 +17,14 @@ def train_model(profile: Profile, dataset: Dataset | None = None, tracked: Track
     if tracked is None:
         with recording.tracked_run(profile) as tracked:
             return train_model(profile, dataset, tracked)
+    recording.sunset_recorded(profile, tracked, stages.sunset_checked(profile))
     dataset = dataset or build_dataset(profile)
+    recording.plan_recorded(profile, tracked, stages.planning(profile, dataset))
     rows, valid = stages.uploading(profile, dataset)
     job = stages.fine_tuning(profile, rows, valid)
     recording.job_recorded(profile, tracked, job)
     ended = stages.polling(profile, job, tracked)
+    if profile.training.checkpoint_decisions and ended.model_id:
+        ended = stages.best_checkpoint(profile, ended, dataset)
     recording.results_recorded(profile, tracked, ended)
     return ended

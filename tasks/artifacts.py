@@ -1,7 +1,7 @@
 """Where a workspace keeps what the stages make, by the digest of what it was made from."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from tasks.core.record import Record, sha256_of
 from tasks.core.run import RunSummary
 from tasks.files import write_atomically
 from tasks.ledger import Ledger
+from tasks.webhook import Bells
 
 # The code that decides what a dataset holds: another gate is another dataset.
 _PREPARING = (
@@ -53,6 +54,21 @@ class Workspace(NamedTuple):
         """Which job belongs to which key."""
         return Ledger(self.root / "jobs")
 
+    @property
+    def models(self) -> Path:
+        """The cards of tuned models."""
+        return self.root / "models"
+
+    @property
+    def bells(self) -> Bells:
+        """Which jobs a provider said have ended."""
+        return Bells(self.root / "bells")
+
+    @property
+    def alive(self) -> Path:
+        """Which runs have a living process."""
+        return self.root / "alive"
+
     def dataset_folder(self, profile: Profile, shards: list[Path]) -> Path:
         """Return the folder of the dataset that these shards and gates make."""
         names = [shard.name for shard in shards]
@@ -62,6 +78,10 @@ class Workspace(NamedTuple):
     def evaluation_folder(self, decisions: DecisionSet, model_id: str, model_version: str) -> Path:
         """Return the folder of the answers and scores of one model on one decision set."""
         return self.root / "evaluations" / sha256_of([decisions.sha256, model_id, model_version])[:16]
+
+    def checkpoint_folder(self, valid: DatasetFile) -> Path:
+        """Return the folder of the decisions that checkpoints are chosen by."""
+        return self.root / "checkpoints" / valid.sha256[:16]
 
     def run_folder(self, run_id: str) -> Path:
         """Return the folder of one run's report."""
@@ -100,11 +120,21 @@ def latest_summary(profile: Profile) -> RunSummary | None:
     Raises:
         DataError: Its summary is broken.
     """
-    written = sorted((profile.workspace / "runs").glob("*/summary.json"), key=lambda path: path.stat().st_mtime)
-    try:
-        return RunSummary.model_validate_json(written[-1].read_text(encoding="utf-8")) if written else None
-    except (ValidationError, UnicodeDecodeError) as error:
-        raise DataError(f"{written[-1]} is not the summary of a run; remove its folder.") from error
+    return next(summaries(profile), None)
+
+
+def summaries(profile: Profile) -> Iterator[RunSummary]:
+    """Return the finished runs of this workspace, the last one first.
+
+    Raises:
+        DataError: A summary is broken.
+    """
+    written = (profile.workspace / "runs").glob("*/summary.json")
+    for path in sorted(written, key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            yield RunSummary.model_validate_json(path.read_text(encoding="utf-8"))
+        except (ValidationError, UnicodeDecodeError) as error:
+            raise DataError(f"{path} is not the summary of a run; remove its folder.") from error
 
 
 def _sha256(path: Path) -> str | None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import httpx2
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient, DefaultHttpxClient, OpenAI
 
-from tasks.core.config import ProviderConfig, TrackingConfig, api_key
+from tasks.core.config import AzureConfig, ProviderConfig, TrackingConfig, api_key
 from tasks.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from azure.mgmt.cognitiveservices import CognitiveServicesManagementClient
     from mlflow import MlflowClient
 
 # Pauses of 0.5, 1, 2 and 4 s, or as long as the provider asks: rides out a restart or a burst of 429.
@@ -31,8 +34,25 @@ def openai_client(provider: ProviderConfig) -> OpenAI:
         base_url=base_url,
         timeout=provider.timeout_s,
         max_retries=MAX_RETRIES,
-        http_client=DefaultHttpxClient(trust_env=False) if is_local(base_url) else None,
+        http_client=DefaultHttpxClient(trust_env=not is_local(base_url), event_hooks={"response": [must_be_json]}),
     )
+
+
+def must_be_json(response: httpx2.Response) -> None:
+    """Take a page where JSON should be, such as a proxy's, for no answer at all: the client would hand it on as text.
+
+    Raises:
+        DecodingError: It is not JSON.
+    """
+    path = response.request.url.path
+    if not response.is_success or path.endswith("/content"):
+        return
+    if response.headers.get("content-type", "").startswith("text/event-stream"):
+        return
+    try:
+        json.loads(response.read())
+    except ValueError as error:
+        raise httpx2.DecodingError(f"What {path} answered is not JSON: {error}.", request=response.request) from error
 
 
 def async_openai_client(provider: ProviderConfig) -> AsyncOpenAI:
@@ -48,6 +68,25 @@ def async_openai_client(provider: ProviderConfig) -> AsyncOpenAI:
         timeout=provider.timeout_s,
         max_retries=MAX_RETRIES,
         http_client=DefaultAsyncHttpxClient(trust_env=False) if is_local(base_url) else None,
+    )
+
+
+def azure_client(azure: AzureConfig) -> CognitiveServicesManagementClient:
+    """Return the client of Azure's control plane; close it. Who asks is found out by Azure's own library.
+
+    Raises:
+        ConfigError: The libraries for Azure are not installed.
+    """
+    try:
+        from azure.identity import DefaultAzureCredential
+        from azure.mgmt.cognitiveservices import CognitiveServicesManagementClient
+    except ImportError as error:
+        raise ConfigError("Provider 'azure' needs its libraries: pip install 'zava[azure]'.") from error
+    return CognitiveServicesManagementClient(
+        DefaultAzureCredential(),
+        azure.subscription_id,
+        azure.management_url,
+        credential_scopes=[f"{azure.management_url}/.default"],
     )
 
 

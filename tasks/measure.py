@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from tasks import card, evaluate, prepare, prompts, replay, simulate, teacher, train
+from tasks import card, deploy, evaluate, model_card, prepare, prompts, replay, simulate, teacher
 from tasks.artifacts import Dataset, read_dataset, workspace, write_dataset
-from tasks.clients import async_openai_client, openai_client
+from tasks.clients import async_openai_client
 from tasks.core.config import ArmConfig, Profile
 from tasks.core.errors import ConfigError
 from tasks.core.evaluation import DecisionSet, EvalReport
@@ -88,7 +88,7 @@ def report(profile: Profile, arm: str, model_id: str, decisions: DecisionSet) ->
     Raises:
         ProviderUnavailableError: The provider does not answer.
         ProviderError: There is no such model.
-        EvaluationError: Not one decision was answered.
+        EvaluationError: Not one decision was answered, or the model was trained under another contract.
     """
     return _measured(profile, arm, model_id, decisions, prompts.as_recorded)
 
@@ -102,7 +102,7 @@ def partial_report(profile: Profile, arm: str, model_id: str, decisions: Decisio
     return evaluate.read_partial(_folder(profile, model_id, decisions), arm)
 
 
-def other_arm(profile: Profile, arm: ArmConfig, tuned_id: str, data: Dataset) -> ArmOutcome:
+def other_arm(profile: Profile, arm: ArmConfig, base_id: str, tuned_id: str, data: Dataset) -> ArmOutcome:
     """Measure an arm beside base and tuned.
 
     A model that does not read the system prompt gets its examples as turns of the conversation; an arm of it that has
@@ -115,7 +115,7 @@ def other_arm(profile: Profile, arm: ArmConfig, tuned_id: str, data: Dataset) ->
         EvaluationError: Not one decision was answered.
     """
     own = profile.model_copy(update={"provider": arm.provider or profile.provider})
-    model_id = {"base": profile.training.base_model, "tuned": tuned_id}.get(arm.model, arm.model)
+    model_id = {"base": base_id, "tuned": tuned_id}.get(arm.model, arm.model)
     prompt, note = prompts.prompt_of(arm, profile.evaluation, data.split.train), ""
     if prompt is not prompts.as_recorded and not _reads(own, model_id, data.decisions, prompt):
         if not isinstance(prompt, prompts.Examples):
@@ -143,13 +143,13 @@ def _reads(profile: Profile, model_id: str, decisions: DecisionSet, prompt: Prom
 
 
 def _folder(profile: Profile, model_id: str, decisions: DecisionSet) -> Path:
-    with openai_client(profile.provider) as client:
-        version = train.version_of(client, model_id)
+    version = deploy.version_of(profile.provider, model_id)
     return workspace(profile).evaluation_folder(decisions, model_id, version)
 
 
 def _measured(profile: Profile, arm: str, model_id: str, decisions: DecisionSet, prompt: Prompt) -> EvalReport:
     with stage(f"evaluation of {arm}") as progress:
+        model_card.check_contract(profile, model_id, decisions)
         folder = _folder(profile, model_id, decisions)
         # What else a call could have done is judged on the shop's records; a server keeps its own to itself.
         shop = None if profile.world.has_server else open_shop(profile.world)

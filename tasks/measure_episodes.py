@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from tasks import train
+from tasks import deploy
 from tasks.artifacts import code_sha256, workspace
-from tasks.clients import async_openai_client, openai_client
+from tasks.clients import async_openai_client
 from tasks.core.config import Profile
 from tasks.core.drawing import draw_scenarios
 from tasks.core.episodes import EpisodesReport, EpisodeTask, task_of_scenario
@@ -56,8 +56,7 @@ def episodes(
         wanted = _heldout(profile, shop) if tasks == HELDOUT else read_tasks(tasks)
         prompt = policy.text() if own_policy is None else read_text(own_policy)
         world = Environment(shop, prompt, load_phrases(PHRASES), customer_model)
-        with openai_client(profile.provider) as client:
-            version = train.version_of(client, model_id)
+        version = deploy.version_of(profile.provider, model_id)
         folder = _folder(profile, world, [model_id, version])
         report = asyncio.run(_play(profile, model_id, wanted, trials, world, folder, progress.step))
         progress.result(f"{report.tasks * trials:,} conversations, {report.success.value:.0%} right")

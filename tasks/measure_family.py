@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from tasks import train
+from tasks import deploy
 from tasks.artifacts import code_sha256, workspace
-from tasks.clients import async_openai_client, openai_client
+from tasks.clients import async_openai_client
 from tasks.core.config import Profile
 from tasks.core.family import FamilyReport
 from tasks.core.record import sha256_of
@@ -32,8 +32,7 @@ def family(profile: Profile, arm: str, model_id: str) -> FamilyReport:
     if not pack.members:
         return FamilyReport(arm=arm, model_id=model_id, pack_sha256=pack.sha256, results=(), seconds=0.0)
     with stage(f"replay family of {arm}") as progress:
-        with openai_client(profile.provider) as client:
-            version = train.version_of(client, model_id)
+        version = deploy.version_of(profile.provider, model_id)
         path = family_path(profile, pack, model_id, version)
         found = _read(path)
         played = found or asyncio.run(_play(profile, arm, model_id, pack, progress.step))

@@ -30,9 +30,22 @@ def translated(client: OpenAI, action: str) -> Iterator[None]:
         ) from error
     except openai.APIStatusError as error:
         kind = ProviderUnavailableError if is_passing(error) else ProviderError
-        raise kind(f"Cannot {action}: {client.base_url} answered {error.status_code}: {error.message}") from error
+        told = f"Cannot {action}: {client.base_url} answered {error.status_code}: {error.message}"
+        raise kind(f"{told}{way_out(error)}") from error
     except openai.APIError as error:
         raise ProviderError(f"Cannot {action}: {client.base_url} sent what cannot be read: {error.message}") from error
+
+
+def way_out(error: openai.APIStatusError) -> str:
+    """Return what to do about a refusal whose own words do not say it, or nothing."""
+    if error.code in NO_QUOTA:
+        return " The account has no credit left: pay in, or use another provider."
+    if isinstance(error, openai.AuthenticationError):
+        return " Is it the right key? provider.api_key_env names the variable that holds it."
+    if "does not support fine-tuning" in str(error.message):
+        # Azure says so too where the model could be trained, but not in this region with this tier.
+        return " On Azure this may be the tier: try another provider.azure.training_type, or another region."
+    return ""
 
 
 def is_passing(error: openai.APIStatusError) -> bool:

@@ -8,12 +8,13 @@ from pathlib import Path
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.runtime import flow_run
 
-from tasks import card, report, track, track_steps, train
+from tasks import card, liveness, model_card, report, track, track_steps, train
 from tasks.artifacts import Dataset, workspace
 from tasks.clients import openai_client
 from tasks.core.config import Profile
 from tasks.core.coverage import table
 from tasks.core.evaluation import EvalReport
+from tasks.core.plan import Plan
 from tasks.core.run import PrefectRun, RunSummary, Story, TrackedRun, verdict
 from tasks.core.training import TrainingJob, TrainingMetric
 from tasks.evaluate import ANSWERS
@@ -29,16 +30,17 @@ def this_run() -> PrefectRun:
 @contextmanager
 def tracked_run(profile: Profile) -> Iterator[TrackedRun]:
     """Open the MLflow run of this flow run; end it as killed or failed where the flow does not come to its end."""
-    tracked = opened(profile, this_run())
-    status = "FAILED"
-    try:
-        yield tracked
-        status = "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
-        raise
-    finally:
-        track.close_run(profile.tracking, tracked, status=status, tags={})
+    with liveness.alive(workspace(profile).alive, this_run().run_id):
+        tracked = opened(profile, this_run())
+        status = "FAILED"
+        try:
+            yield tracked
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
+        finally:
+            track.close_run(profile.tracking, tracked, status=status, tags={})
 
 
 @stage_task("tracking", "open the MLflow run", timeout_seconds=900)
@@ -103,6 +105,25 @@ def results_recorded(profile: Profile, tracked: TrackedRun, job: TrainingJob) ->
         track.job(profile.tracking, tracked, job)
         results = train.download_results(client, job, workspace(profile).run_folder(tracked.run_id))
         track.files(profile.tracking, tracked, results, "training")
+
+
+@stage_task("tracking", "record the plan", timeout_seconds=900)
+def plan_recorded(profile: Profile, tracked: TrackedRun, made: Plan) -> None:
+    """Record the estimate, for the run's own figures to be held against."""
+    track.plan(profile.tracking, tracked, made)
+
+
+@stage_task("tracking", "record how long the base lives", timeout_seconds=900)
+def sunset_recorded(profile: Profile, tracked: TrackedRun, told: list[str]) -> None:
+    """Record what ends for the base model, so that a run can be found by it."""
+    track.tags(profile.tracking, tracked, {"zava.retires": "; ".join(told)})
+
+
+@stage_task("tracking", "record the contract of {model_id}", timeout_seconds=900)
+def card_recorded(profile: Profile, tracked: TrackedRun, dataset: Dataset, job: TrainingJob, model_id: str) -> None:
+    """Record under which contract a model was trained, in the workspace and in MLflow."""
+    made = model_card.write_card(profile, dataset, job, model_id)
+    track.tags(profile.tracking, tracked, {"zava.contract_sha256": made.contract.fingerprint})
 
 
 @stage_task("tracking", "record the arm {measured.arm}", timeout_seconds=900)

@@ -6,6 +6,7 @@ it was made from.
 """
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -15,7 +16,20 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run
 from prefect.tasks import Task, exponential_backoff
 
-from tasks import evaluate, measure, measure_family, track_steps, train, upload, wait
+from tasks import (
+    checkpoints,
+    deploy,
+    evaluate,
+    measure,
+    measure_family,
+    plan,
+    reconcile,
+    sunset,
+    track_steps,
+    train,
+    upload,
+    wait,
+)
 from tasks.artifacts import Dataset, workspace
 from tasks.cancellation import cancellation_of
 from tasks.clients import openai_client
@@ -24,6 +38,8 @@ from tasks.core.dataset import UploadedFile
 from tasks.core.errors import ProviderUnavailableError, ServiceError
 from tasks.core.evaluation import Comparison, DecisionSet, EvalReport
 from tasks.core.family import FamilyReport
+from tasks.core.finding import Finding
+from tasks.core.plan import Plan
 from tasks.core.run import Story, TrackedRun
 from tasks.core.standings import ArmOutcome, Standings
 from tasks.core.training import TrainingJob, finished_model_id
@@ -70,11 +86,23 @@ def validation(profile: Profile, shards: list[Path]) -> Dataset:
     return measure.dataset(profile, shards)
 
 
+@stage_task("plan", "estimate what the run of {profile.name} takes")
+def planning(profile: Profile, dataset: Dataset) -> Plan:
+    """Estimate what the run takes, and refuse it where that is more than the profile allows."""
+    with stage("plan") as progress:
+        made = plan.plan_of(profile, dataset)
+        plan.check_limit(profile, made)
+        cost = "no price known" if made.cost is None else f"{made.cost:.2f} USD"
+        progress.result(f"about {made.training_tokens:,} tokens to train on, {cost}")
+    return made
+
+
 @stage_task("upload", "upload the rows of {profile.name}", timeout_seconds=1800)
 def uploading(profile: Profile, dataset: Dataset) -> tuple[UploadedFile, UploadedFile]:
     """Put the training and validation rows at the provider."""
     with stage("upload") as progress, openai_client(profile.provider) as client:
         files = (dataset.split.train, dataset.split.valid)
+        upload.check_limits(profile.provider.kind, files)
         reused = all(upload.is_there(client, file) for file in files)
         rows, valid = (upload.training_file(client, file) for file in files)
         progress.result(f"{(rows.bytes + valid.bytes) / 2**20:.1f} MiB", reused=reused)
@@ -111,13 +139,45 @@ def polling(profile: Profile, job: TrainingJob, tracked: TrackedRun) -> Training
             is_cancelled=cancellation_of(_root_run_id()),
         )
         reused = job.state == "succeeded"
-        ended = wait.wait_for_model(client, job, profile.training, listeners)
+        sleep = workspace(profile).bells.sleeper(job.job_id)
+        ended = wait.wait_for_model(client, job, profile.training, listeners, sleep=sleep)
         progress.result(f"model {finished_model_id(ended)}", reused=reused)
     return ended
 
 
 def _training_note(now: wait.Progress) -> str:
     return now.state if now.train_loss is None else f"{now.state}, loss {now.train_loss:.4f}"
+
+
+@stage_task("sunset", "see how long {profile.training.base_model} lives", timeout_seconds=600)
+def sunset_checked(profile: Profile) -> list[str]:
+    """Warn of a base model that its provider is about to retire, or refuse it, as the profile says."""
+    log = get_run_logger()
+    with stage("sunset") as progress, openai_client(profile.provider) as client:
+        told = sunset.check(profile, client, datetime.now(UTC).date())
+        for sentence in told:
+            log.warning(sentence)
+            progress.warn(sentence)
+    return told
+
+
+@stage_task("checkpoints", "choose the best checkpoint of {job.job_id}")
+def best_checkpoint(profile: Profile, job: TrainingJob, dataset: Dataset) -> TrainingJob:
+    """Return the job with the model of its best checkpoint in place of its last."""
+    with stage("checkpoints") as progress:
+        scored = checkpoints.best_checkpoint(profile, job, dataset)
+        best = scored[0].checkpoint
+        progress.result(f"{best.model_id}, best of {len(scored)}", reused=len(scored) == 1)
+    return job.model_copy(update={"model_id": best.model_id})
+
+
+@stage_task("serving", "make {model_id} answer", timeout_seconds=3600)
+def serving(profile: Profile, model_id: str) -> str:
+    """Return the name under which a model answers; it is deployed first where the provider asks for that."""
+    with stage("serving") as progress:
+        name = deploy.deployments_of(profile.provider).serve(model_id)
+        progress.result("at once" if name == model_id else f"deployment {name}", reused=name == model_id)
+    return name
 
 
 @stage_task("evaluation", "ask {model_id} every decision")
@@ -127,9 +187,9 @@ def evaluation(profile: Profile, arm: str, model_id: str, decisions: DecisionSet
 
 
 @stage_task("evaluation", "ask {arm.name} every decision")
-def other_arm(profile: Profile, arm: ArmConfig, tuned_id: str, dataset: Dataset) -> ArmOutcome:
+def other_arm(profile: Profile, arm: ArmConfig, base_id: str, tuned_id: str, dataset: Dataset) -> ArmOutcome:
     """Measure an arm beside base and tuned, where it applies."""
-    return measure.other_arm(profile, arm, tuned_id, dataset)
+    return measure.other_arm(profile, arm, base_id, tuned_id, dataset)
 
 
 @stage_task("comparison", "rank all arms")
@@ -159,6 +219,33 @@ def replaying(profile: Profile, arm: str, model_id: str) -> Story:
 def replaying_family(profile: Profile, arm: str, model_id: str) -> FamilyReport:
     """Play the stories of the replay pack with a model."""
     return measure_family.family(profile, arm, model_id)
+
+
+@stage_task("reconciling", "end the runs that were killed")
+def reconciled_runs(profile: Profile) -> list[Finding]:
+    """End the runs of this workspace whose process was killed."""
+    return reconcile.runs(profile)
+
+
+@stage_task("reconciling", "settle the jobs")
+def reconciled_jobs(profile: Profile) -> list[Finding]:
+    """Adopt, forget or report the jobs that no run holds."""
+    with openai_client(profile.provider) as client:
+        return reconcile.jobs(profile, client)
+
+
+@stage_task("reconciling", "look for what lies idle")
+def idle_things(profile: Profile) -> list[Finding]:
+    """Report uploads without a job and deployments that may cost."""
+    with openai_client(profile.provider) as client:
+        return reconcile.idle_things(profile, client)
+
+
+@stage_task("reconciling", "see how long the bases live")
+def retiring_bases(profile: Profile) -> list[Finding]:
+    """Report the bases, of the profile and of its last tuned model, that the provider is about to retire."""
+    with openai_client(profile.provider) as client:
+        return reconcile.retiring_bases(profile, client, datetime.now(UTC).date())
 
 
 def _root_run_id() -> str:

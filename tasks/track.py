@@ -13,6 +13,7 @@ from tasks.core.coverage import CoverageRow
 from tasks.core.dataset import DatasetFile, DatasetSplit, FunnelStep
 from tasks.core.evaluation import Comparison, DecisionSet, EvalReport
 from tasks.core.outcomes import failures
+from tasks.core.plan import Plan
 from tasks.core.run import PrefectRun, RunSummary, TrackedRun
 from tasks.core.standings import Standings
 from tasks.core.training import TrainingJob
@@ -159,6 +160,33 @@ def job(tracking: TrackingConfig, run: TrackedRun, trained: TrainingJob) -> None
                 "zava.model_id": trained.model_id or "",
             },
         )
+
+
+def plan(tracking: TrackingConfig, run: TrackedRun, made: Plan) -> None:
+    """Record what a run was estimated to take: each figure beside the one of the same name that it then took.
+
+    Raises:
+        ServiceError: MLflow does not answer.
+    """
+    figures = {
+        "trained_tokens": made.training_tokens,
+        "cost": made.cost,
+        "seconds": None if made.minutes is None else 60 * made.minutes,
+        "detectable_difference": made.detectable,
+    }
+    values = {f"planned_{name}": float(value) for name, value in figures.items() if value is not None}
+    with mlflow_store.connected(tracking, "record the plan") as client:
+        mlflow_store.log_metrics(client, run.run_id, values)
+
+
+def tags(tracking: TrackingConfig, run: TrackedRun, values: Mapping[str, str]) -> None:
+    """Record tags; an empty value is left out.
+
+    Raises:
+        ServiceError: MLflow does not answer.
+    """
+    with mlflow_store.connected(tracking, "record tags") as client:
+        mlflow_store.set_tags(client, run.run_id, values)
 
 
 def arm(tracking: TrackingConfig, run: TrackedRun, report: EvalReport, files: Iterable[Path]) -> TrackedRun:

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import openai
@@ -11,6 +11,7 @@ from openai.types import FileObject
 
 from tasks.core.dataset import DatasetFile, UploadedFile
 from tasks.core.errors import DataError, ProviderError, ProviderUnavailableError
+from tasks.core.provider import ProviderKind, limit_broken
 from tasks.files import read_bytes
 from tasks.provider_errors import may_have_acted, translated
 
@@ -36,6 +37,18 @@ def training_file(client: OpenAI, file: DatasetFile, *, sleep: Callable[[float],
     held = find_file(client, name, len(content)) or _upload(client, name, content)
     ready = _wait_until_processed(client, held, sleep)
     return UploadedFile(file_id=ready.id, sha256=file.sha256, bytes=len(content))
+
+
+def check_limits(kind: ProviderKind, files: Iterable[DatasetFile]) -> None:
+    """See that files are within what the provider takes, before anything is uploaded.
+
+    Raises:
+        DataError: One is too small or too large.
+    """
+    for file in files:
+        size = Path(file.path).stat().st_size
+        if broken := limit_broken(kind, file.split, file.rows, size):
+            raise DataError(f"{broken}. Change synthesis.{file.split}_conversations.")
 
 
 def provider_filename(file: DatasetFile) -> str:

@@ -16,6 +16,8 @@ from tasks.core.training import FINISHED, TrainingJob, TrainingMetric
 from tasks.provider_errors import translated
 
 PAGE = 100
+# Losses of single batches are noisy; a validation loss so many times its best is not noise.
+OVERFIT = 1.2
 METRIC_NAMES = tuple(name for name in TrainingMetric.model_fields if name != "step")
 
 
@@ -53,6 +55,8 @@ class _Watch:
     step: int = 0
     total_steps: int | None = None
     train_loss: float | None = None
+    best_valid: tuple[float, float] | None = None
+    overfits: bool = False
     stalled: bool = False
 
 
@@ -146,6 +150,7 @@ def _tell(watch: _Watch, events: list[FineTuningJobEvent], listeners: Listeners)
             if metric.step >= watch.step:
                 watch.step = metric.step
                 watch.train_loss = metric.train_loss if metric.train_loss is not None else watch.train_loss
+                _warn_of_overfitting(watch, metric, listeners)
         total = data.get("total_steps")
         watch.total_steps = total if isinstance(total, int) else watch.total_steps
         if event.level != "info":
@@ -153,6 +158,21 @@ def _tell(watch: _Watch, events: list[FineTuningJobEvent], listeners: Listeners)
     if metrics:
         listeners.metrics(metrics)
     listeners.progress(Progress(watch.job.provider_state, watch.step, watch.total_steps, watch.train_loss))
+
+
+def _warn_of_overfitting(watch: _Watch, metric: TrainingMetric, listeners: Listeners) -> None:
+    """Say once that the model gets worse on what it has not seen while it still gets better on what it has."""
+    valid = metric.full_valid_loss if metric.full_valid_loss is not None else metric.valid_loss
+    if valid is None or watch.train_loss is None:
+        return
+    if watch.best_valid is None or valid < watch.best_valid[0]:
+        watch.best_valid = (valid, watch.train_loss)
+    elif not watch.overfits and valid > OVERFIT * watch.best_valid[0] and watch.train_loss < watch.best_valid[1]:
+        watch.overfits = True
+        listeners.warning(
+            f"Job {watch.job.job_id} may overfit: at step {metric.step} the validation loss is {valid:.3f}, up from "
+            f"{watch.best_valid[0]:.3f}, while the training loss fell. Try fewer epochs (training.n_epochs)."
+        )
 
 
 def _metric_of(data: Mapping[str, Any], told: set[tuple[int, str]]) -> TrainingMetric | None:

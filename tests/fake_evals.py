@@ -12,7 +12,8 @@ from typing import Any
 
 from jsonschema import validate
 
-from tests.fake_finetuning import NOT_FOUND, FakeFinetuning, Json, _page
+from tests.fake_finetuning import FakeFinetuning
+from tests.job_machine import NOT_FOUND, Json, as_page
 
 HARNESS = """
 scope = {}
@@ -39,7 +40,7 @@ class FakeEvals(FakeFinetuning):
             case "POST", ["evals", eval_id, "runs"]:
                 return 200, self._run(eval_id, json.loads(body))
             case "GET", ["evals", _, "runs", run_id, "output_items"]:
-                return 200, _page(self.output_items.get(run_id, []))
+                return 200, as_page(self.output_items.get(run_id, []))
             case _, ["evals", *_]:
                 return NOT_FOUND
         return super()._answer(method, path, query, body, headers)

@@ -6,59 +6,52 @@ with FakeFinetuning() as provider:
     client = provider.client()
 """
 
-import json
-import re
 import socket
+import ssl
 import struct
 import threading
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from typing import Any, Self
 
 from openai import DefaultHttpxClient, OpenAI
 
-Json = dict[str, Any]
-NOT_FOUND: tuple[int, Json] = (404, {"error": {"message": "no such thing", "code": "not_found"}})
+from tasks.clients import must_be_json
+from tests.job_machine import JobMachine, Json, Lost, event, step_events
+
+__all__ = ["FakeFinetuning", "Json", "event", "step_events"]
 
 
-@dataclass
-class Fault:
-    """One failing answer. `acted`: the request was carried out before it."""
+class FakeFinetuning(JobMachine):
+    """The machine behind a socket."""
 
-    method: str
-    path: str
-    status: int = 502
-    reset: bool = False
-    acted: bool = False
-    code: str | None = None
+    _hold: tuple[str, int, bool] = ("", 0, False)
 
+    def hold(self, request: str, *, after: int = 0, acted: bool = False) -> None:
+        """Let requests such as `POST /files`, but for the first few, wait without an answer until `let_go`.
 
-@dataclass
-class FakeFinetuning:
-    """The provider. Everything that a test wants to look at or change is an attribute."""
+        `acted`: they are carried out before they wait; otherwise never.
+        """
+        self._released.clear()
+        self._hold = (request, self.count(request) + after, acted)
 
-    states: list[str] = field(default_factory=lambda: ["succeeded"])
-    file_states: list[str] = field(default_factory=lambda: ["processed"])
-    events: list[Json] = field(default_factory=list)
-    arrange: Callable[[list[Json]], list[list[Json]]] | None = None
-    jobs: dict[str, Json] = field(default_factory=dict)
-    files: dict[str, Json] = field(default_factory=dict)
-    contents: dict[str, bytes] = field(default_factory=dict)
-    models: set[str] = field(default_factory=set)
-    requests: list[str] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
-    filters_metadata: bool = True
-    reads_system: bool = True
-    error: str = "the data is not good"
-    chat: Callable[[Json], Json] = lambda request: {"role": "assistant", "content": "I cannot help with that."}
+    def let_go(self) -> None:
+        self._hold = ("", 0, False)
+        self._released.set()
 
-    def __enter__(self) -> "FakeFinetuning":
+    def _is_held(self, request: str) -> bool:
+        wanted, after, _ = self._hold
+        return request == wanted and self.count(request) >= after
+
+    def __enter__(self) -> Self:
         self._clients: list[OpenAI] = []
         self._lock = threading.RLock()
+        self._released = threading.Event()
+        self._server, self._thread = self._listen()
+        return self
+
+    def _listen(self, tls: ssl.SSLContext | None = None) -> tuple[ThreadingHTTPServer, threading.Thread]:
         provider = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -68,21 +61,23 @@ class FakeFinetuning:
             def do_GET(self) -> None:
                 provider._handle(self)
 
-            def do_POST(self) -> None:
-                provider._handle(self)
+            do_POST = do_PUT = do_DELETE = do_GET
 
             def log_message(self, format: str, *args: Any) -> None:
                 """Keep quiet."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
-        return self
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server.daemon_threads = True
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        return server, thread
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.let_go()
         for client in self._clients:
             client.close()
         self._server.shutdown()
@@ -91,221 +86,43 @@ class FakeFinetuning:
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+        return f"http://127.0.0.1:{self._server.server_address[1]}{self.prefix}"
 
     def client(self, max_retries: int = 0) -> OpenAI:
-        http = DefaultHttpxClient(trust_env=False)
+        http = DefaultHttpxClient(trust_env=False, event_hooks={"response": [must_be_json]})
         client = OpenAI(base_url=self.base_url, api_key="test", max_retries=max_retries, http_client=http, timeout=5.0)
         self._clients.append(client)
         return client
 
-    def fail(self, method: str, path: str, *, times: int = 1, **fault: Any) -> None:
-        """Let the next `times` requests whose path matches the pattern fail."""
-        self.faults += [Fault(method, path, **fault) for _ in range(times)]
-
-    def count(self, request: str) -> int:
-        """Return how often a request such as `POST /fine_tuning/jobs` arrived."""
-        return self.requests.count(request)
-
     def _handle(self, handler: BaseHTTPRequestHandler) -> None:
-        url = urlsplit(handler.path)
-        path = url.path.removeprefix("/v1")
         body = handler.rfile.read(int(handler.headers.get("content-length") or 0))
-        with self._lock:
-            self.requests.append(f"{handler.command} {path}")
-            fault = self._fault(handler.command, path)
-            if fault is None or fault.acted:
-                status, answer = self._answer(handler.command, path, parse_qs(url.query), body, handler.headers)
-        if fault and fault.reset:
-            linger = struct.pack("ii", 1, 0)
-            handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            handler.connection.shutdown(socket.SHUT_RD)
-            handler.close_connection = True
-            handler.connection.close()
+        path = handler.path.removeprefix(self.prefix).partition("?")[0]
+        try:
+            with self._lock:
+                held, acted = self._is_held(f"{handler.command} {path}"), self._hold[2]
+                if held and not acted:
+                    self.requests.append(f"{handler.command} {path}")
+                else:
+                    status, content = self.receive(handler.command, handler.path, body, handler.headers)
+            if held:
+                self._released.wait()
+                raise Lost
+        except Lost:
+            self._hang_up(handler)
             return
-        if fault:
-            status, answer = fault.status, {"error": {"message": "injected", "code": fault.code}}
-        content = json.dumps(answer).encode()
         handler.send_response(status)
         handler.send_header("content-type", "application/json")
         handler.send_header("content-length", str(len(content)))
+        if status < 400:
+            # Seconds until the next question, for clients that would wait long between two; on an error it says: retry.
+            handler.send_header("retry-after", "0.05")
         handler.end_headers()
         handler.wfile.write(content)
 
-    def _fault(self, method: str, path: str) -> Fault | None:
-        for fault in self.faults:
-            if fault.method == method and re.fullmatch(fault.path, path):
-                self.faults.remove(fault)
-                return fault
-        return None
-
-    def _answer(
-        self, method: str, path: str, query: dict[str, list[str]], body: bytes, headers: Any
-    ) -> tuple[int, Json]:
-        parts = path.strip("/").split("/")
-        if parts[0] == "files":
-            return self._answer_files(method, parts[1:], body, headers["content-type"])
-        if parts[:2] == ["fine_tuning", "jobs"]:
-            return self._answer_jobs(method, parts[2:], query, body)
-        if parts == ["chat", "completions"]:
-            return 200, self._complete(json.loads(body))
-        if parts[0] == "models" and parts[1] in self.models:
-            return 200, {"id": parts[1], "object": "model", "created": 1, "owned_by": "test"}
-        return NOT_FOUND
-
-    def _answer_files(self, method: str, rest: list[str], body: bytes, content_type: str) -> tuple[int, Json]:
-        match (method, rest):
-            case "GET", []:
-                return 200, _page(list(self.files.values()))
-            case "POST", []:
-                return 200, self._create_file(body, content_type)
-            case "GET", ["file-result", "content"]:
-                return 200, {"step": 1}
-            case "GET", [file_id] if file_id in self.files:
-                return 200, self._step_file(self.files[file_id])
-        return NOT_FOUND
-
-    def _answer_jobs(self, method: str, rest: list[str], query: dict[str, list[str]], body: bytes) -> tuple[int, Json]:
-        match (method, rest):
-            case "GET", []:
-                return 200, _page(self._listed(query))
-            case "POST", []:
-                return 200, self._create_job(json.loads(body))
-            case "GET", [job_id] if job_id in self.jobs:
-                return 200, self._step_job(self.jobs[job_id])
-            case "POST", [job_id, "cancel"]:
-                return self._cancel(self.jobs[job_id])
-            case "GET", [_, "events"]:
-                return 200, self._event_page(query)
-        return NOT_FOUND
-
-    def _complete(self, request: Json) -> Json:
-        message = self.chat(request)
-        read = [m for m in request["messages"] if self.reads_system or m["role"] != "system"]
-        prompt = len(json.dumps(read)) // 4
-        return {
-            "id": "chatcmpl-1",
-            "object": "chat.completion",
-            "created": 1,
-            "model": request["model"],
-            "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
-            "usage": {"prompt_tokens": prompt, "completion_tokens": 10, "total_tokens": prompt + 10},
-        }
-
-    def _create_file(self, body: bytes, content_type: str) -> Json:
-        boundary = content_type.split("boundary=")[1].encode()
-        part = next(part for part in body.split(b"--" + boundary) if b'name="file"' in part)
-        head, _, content = part.removeprefix(b"\r\n").removesuffix(b"\r\n").partition(b"\r\n\r\n")
-        name = re.search(rb'filename="([^"]+)"', head)
-        assert name is not None
-        file_id = f"file-{len(self.files) + 1}"
-        self.contents[file_id] = content
-        self.files[file_id] = {
-            "id": file_id,
-            "object": "file",
-            "bytes": len(content),
-            "created_at": len(self.files) + 1,
-            "filename": name[1].decode(),
-            "purpose": "fine-tune",
-            "status": self.file_states[0],
-            "status_details": self.error if self.file_states[0] == "error" else None,
-            "_seen": 0,
-        }
-        return _public(self.files[file_id])
-
-    def _step_file(self, file: Json) -> Json:
-        file["_seen"] = min(file["_seen"] + 1, len(self.file_states) - 1)
-        file["status"] = self.file_states[file["_seen"]]
-        file["status_details"] = self.error if file["status"] == "error" else None
-        return _public(file)
-
-    def _create_job(self, wanted: Json) -> Json:
-        job_id = f"ftjob-{len(self.jobs) + 1}"
-        self.jobs[job_id] = {
-            "id": job_id,
-            "object": "fine_tuning.job",
-            "created_at": int(time.time()),
-            "finished_at": None,
-            "error": None,
-            "fine_tuned_model": None,
-            "hyperparameters": None,
-            "organization_id": None,
-            "result_files": [],
-            "status": "queued",
-            "trained_tokens": None,
-            "validation_file": None,
-            **wanted,
-            "_seen": -1,
-        }
-        return _public(self.jobs[job_id])
-
-    def _step_job(self, job: Json) -> Json:
-        if job["status"] not in {"succeeded", "failed", "cancelled"}:
-            job["_seen"] = min(job["_seen"] + 1, len(self.states) - 1)
-            job["status"] = self.states[job["_seen"]]
-        if job["status"] == "succeeded":
-            job["fine_tuned_model"] = f"ft:{job['model']}:{job['id']}"
-            self.models.add(job["fine_tuned_model"])
-            job["result_files"] = ["file-result"]
-        if job["status"] == "failed":
-            job["error"] = {"code": "bad", "message": self.error, "param": None}
-        return _public(job)
-
-    def _cancel(self, job: Json) -> tuple[int, Json]:
-        if job["status"] in {"succeeded", "failed"}:
-            return 400, {"error": {"message": f"job is {job['status']}", "code": "invalid_state"}}
-        job["status"] = "cancelled"
-        return 200, _public(job)
-
-    def _listed(self, query: dict[str, list[str]]) -> list[Json]:
-        wanted = {name[9:-1]: values[0] for name, values in query.items() if name.startswith("metadata[")}
-        return [
-            job
-            for job in reversed(self.jobs.values())
-            if not self.filters_metadata or wanted.items() <= (job.get("metadata") or {}).items()
-        ]
-
-    def _event_page(self, query: dict[str, list[str]]) -> Json:
-        newest_first = list(reversed(self.events))
-        if self.arrange is None:
-            limit = int(query.get("limit", ["20"])[0])
-            ids = [event["id"] for event in newest_first]
-            start = ids.index(query["after"][0]) + 1 if "after" in query else 0
-            page = newest_first[start : start + limit]
-            return _page(page, more=start + limit < len(newest_first))
-        # The n-th page of this reading, however the cursor looks: a first page is asked for without one.
-        pages = self.arrange(newest_first)
-        self._page_number = self._page_number + 1 if "after" in query else 0
-        number = min(self._page_number, len(pages) - 1)
-        return _page(pages[number], more=self._page_number < len(pages) - 1)
-
-    _page_number = 0
-
-
-def _public(thing: Json) -> Json:
-    return {name: value for name, value in thing.items() if not name.startswith("_")}
-
-
-def _page(data: list[Json], *, more: bool = False) -> Json:
-    return {"object": "list", "data": [_public(thing) for thing in data], "has_more": more}
-
-
-def event(number: int, *, level: str = "info", message: str = "", data: Json | None = None) -> Json:
-    """Return an event; the numbers order them in time."""
-    return {
-        "id": f"ev-{number}",
-        "object": "fine_tuning.job.event",
-        "created_at": 1000 + number,
-        "level": level,
-        "message": message or f"Step {number}",
-        "data": data,
-        "type": "metrics" if data else "message",
-    }
-
-
-def step_events(steps: int) -> list[Json]:
-    """Return one metrics event for each step."""
-    return [
-        event(number, data={"step": number, "total_steps": steps, "train_loss": 1.0 / number})
-        for number in range(1, steps + 1)
-    ]
+    def _hang_up(self, handler: BaseHTTPRequestHandler) -> None:
+        linger = struct.pack("ii", 1, 0)
+        handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        with suppress(OSError):  # the other side may be gone
+            handler.connection.shutdown(socket.SHUT_RD)
+        handler.close_connection = True
+        handler.connection.close()

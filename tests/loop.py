@@ -18,8 +18,8 @@ ADDRESS = {
 }
 
 
-def a_profile(base_url: str, folder: Path) -> Profile:
-    """Return a small profile on this provider, its MLflow store in the folder."""
+def a_profile(base_url: str, folder: Path, *more: str) -> Profile:
+    """Return a small profile on this provider, its MLflow store in the folder, with more overrides."""
     profile = load_profile(
         "local",
         (
@@ -35,6 +35,7 @@ def a_profile(base_url: str, folder: Path) -> Profile:
             "evaluation.bootstrap_samples=200",
             "evaluation.arms=[]",
             "replay.seeds=0",
+            *more,
         ),
     )
     client = mlflow_client(profile.tracking)

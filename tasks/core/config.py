@@ -10,9 +10,12 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from tasks.core.errors import ConfigError
 from tasks.core.promotion_rules import PromotionRules
+from tasks.core.provider import JobField, ProviderKind
 from tasks.core.record import Record
 from tasks.core.scenario import Hurdle, Intent, Trap
 
+# What lies in `configs/` beside the profiles.
+NO_PROFILES = frozenset({"prices", "sunset"})
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 # `format` comes first: the others count on it.
@@ -102,15 +105,40 @@ class ValidationConfig(Record):
     min_yield: Share = Field(0.9, description="Smallest share of conversations that must pass; less stops the run.")
 
 
+class AzureConfig(Record):
+    """What Azure's control plane needs to deploy a model; who may do so is read from the environment by its library."""
+
+    subscription_id: str
+    resource_group: str
+    account: str = Field(description="The Foundry or Azure OpenAI resource that trains and serves.")
+    training_type: Literal["Standard", "GlobalStandard", "DeveloperTier"] = Field(
+        "GlobalStandard", description="The tier to train in: where, and at what price."
+    )
+    sku: str = Field("DeveloperTier", description="Of a tuned model's deployment; this one costs by the token alone.")
+    base_sku: str = Field("GlobalStandard", description="Of a base model's deployment.")
+    capacity: Positive = Field(100, description="Of a deployment, in thousands of tokens a minute.")
+    management_url: str = Field("https://management.azure.com", description="Another one in a sovereign cloud.")
+
+
 class ProviderConfig(Record):
     """Where models are trained and served. The key is read from the environment, never from the file."""
 
-    kind: Literal["local", "openai", "azure", "compatible"] = "local"
+    kind: ProviderKind = "local"
     base_url: str | None = Field(
         None, description="Of the OpenAI-shaped API, /v1 included; local and empty: the model server of `zava up`."
     )
     api_key_env: str = Field("ZAVA_API_KEY", description="Name of the environment variable that holds the key.")
     timeout_s: float = Field(120.0, gt=0, description="Client time-out of one request, in seconds.")
+    leave_out: frozenset[JobField] = Field(
+        frozenset(), description="What this server refuses when a job is created; `method`: it wants the older form."
+    )
+    azure: AzureConfig | None = Field(None, description="Only, and always, with kind `azure`.")
+
+    @model_validator(mode="after")
+    def _azure_goes_with_azure(self) -> Self:
+        if (self.kind == "azure") != (self.azure is not None):
+            raise ValueError("kind 'azure' and a section provider.azure go together")
+        return self
 
 
 class PriceConfig(Record):
@@ -169,9 +197,25 @@ class TrainingConfig(Record):
     batch_size: Literal["auto"] | Positive = "auto"
     learning_rate_multiplier: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
     seed: int = 7
+    checkpoint_decisions: Annotated[int, Field(ge=0)] = Field(
+        0, description="Decisions of the validation split to choose the best checkpoint by; 0: the last one goes on."
+    )
+    max_cost: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="In US dollars, evaluation included; a run that would cost more, by estimate, is refused."
+    )
     poll_seconds: float = Field(2.0, gt=0, description="Pause between two reads of the job.")
     deadline_minutes: float = Field(60.0, gt=0, description="A job older than this is cancelled and reported.")
     stall_minutes: float = Field(10.0, gt=0, description="A running job silent for this long is reported as stalled.")
+
+
+class SunsetConfig(Record):
+    """What to do about a base model that its provider is about to retire."""
+
+    action: Literal["warn", "refuse"] = "warn"
+    days: Annotated[int, Field(ge=0)] = Field(60, description="How long before the date.")
+    successor: str | None = Field(
+        None, description="The base model that `zava reconcile` trains when the time has come; empty: it only tells."
+    )
 
 
 class ArmConfig(Record):
@@ -252,6 +296,7 @@ class Profile(Record):
     validation: ValidationConfig = ValidationConfig()
     provider: ProviderConfig
     training: TrainingConfig
+    sunset: SunsetConfig = SunsetConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     replay: ReplayConfig = ReplayConfig()
     promotion: PromotionRules = PromotionRules()
@@ -318,7 +363,7 @@ def _find(name_or_path: str) -> Path:
     named = Path("configs") / f"{name_or_path}.yaml"
     if named.is_file():
         return named
-    have = sorted(p.stem for p in Path("configs").glob("*.yaml") if p.stem != "prices")
+    have = sorted(p.stem for p in Path("configs").glob("*.yaml") if p.stem not in NO_PROFILES)
     raise ConfigError(f"No profile {name_or_path!r}. Profiles in configs/: {', '.join(have) or 'none'}.")
 
 

@@ -4,6 +4,7 @@ from typing import Literal
 
 from tasks.core.dataset import UploadedFile
 from tasks.core.errors import TrainingFailedError
+from tasks.core.provider import JobField
 from tasks.core.record import Record, sha256_of
 
 JobState = Literal["pending", "running", "paused", "succeeded", "failed", "cancelled", "unknown"]
@@ -55,7 +56,8 @@ class TrainingMetric(Record):
 class TrainingRequest(Record):
     """All that a job is made from; two requests with the same key must never be paid for twice.
 
-    `base_version` tells apart two base models that had the same name at different times.
+    `base_version` tells apart two base models that had the same name at different times. `training_type` is the tier
+    to train in, where the provider has tiers, and `leave_out` what its server refuses in a job's creation.
     """
 
     base_model: str
@@ -67,9 +69,11 @@ class TrainingRequest(Record):
     suffix: str
     provider: str
     method: Literal["supervised"] = "supervised"
+    training_type: str | None = None
+    leave_out: frozenset[JobField] = frozenset()
 
     def key(self) -> str:
-        """Return the job key. File ids and suffix are left out: they do not change what is learned."""
+        """Return the job key. File ids, suffix and tier are left out: they do not change what is learned."""
         return job_key(
             train_sha256=self.train.sha256,
             valid_sha256=self.valid.sha256 if self.valid else None,

@@ -40,8 +40,10 @@ def test_the_profile_in_the_readme_is_one(tmp_path: Path) -> None:
     assert all(path and Path(path).is_file() for path in (world.command[1], world.policy, world.hints))
 
 
-def test_a_profile_survives_the_way_through_json() -> None:
-    profile = load_profile("local")
+@pytest.mark.parametrize("name", ["local", "smoke", "openai", "azure", "compatible"])
+def test_each_profile_is_valid_and_survives_the_way_through_json(name: str) -> None:
+    profile = load_profile(name)
+    assert profile.name == name
     assert Profile.model_validate(profile.model_dump(mode="json")) == profile
 
 

@@ -27,7 +27,7 @@ from tests.worlds import ROOT
 
 COMMANDS = [
     *("up", "down", "status", "run", "synthesize", "validate", "evaluate", "compare"),
-    *("replay", "chat", "promote", "rollback", "doctor"),
+    *("replay", "chat", "promote", "rollback", "reconcile", "cleanup", "webhook", "doctor"),
 ]
 
 
@@ -280,6 +280,37 @@ def test_published_tasks_are_played_on_their_shop_under_their_policy(tmp_path: P
     assert asked[0]["messages"][0] == {"role": "system", "content": "Answer in rhymes."}
     assert broken != 0
     assert "is no text in UTF-8" in err
+
+
+def test_a_plan_is_shown_and_a_no_ends_it_before_anything_is_started(tmp_path: Path) -> None:
+    small = {f"synthesis__{split}_conversations": 2 for split in ("train", "valid", "heldout")}
+    with FakeFinetuning() as provider:
+        where = settings(tmp_path, provider__base_url=provider.base_url, training__n_epochs=2, **small)
+        code, out, err = zava("run", "--plan", *where, given="n\n")
+        assert provider.requests == []
+    assert (code, out) == (0, "")
+    rows = dict(line.split("  ", 1) for line in err.splitlines() if "  " in line)
+    assert rows["provider and base"].strip() == "local, zava-base"
+    assert rows["tokens to train on"].strip().endswith("0.00 USD")
+    assert "not known: no run yet" in rows["time"]
+    assert not (tmp_path / "workspace" / "prefect").exists()
+
+
+def test_an_upload_without_a_job_is_shown_and_removed_only_after_a_yes(tmp_path: Path) -> None:
+    with FakeFinetuning() as provider:
+        where = settings(tmp_path, provider__base_url=provider.base_url)
+        provider.client().files.create(file=("zava-0123456789ab-train.jsonl", b"{}"), purpose="fine-tune")
+        code, out, _ = zava("cleanup", *where, given="n\n")
+        assert (code, "no job is made from it" in out, len(provider.files)) == (0, True, 1)
+        code, out, _ = zava("cleanup", "--yes", "--json", *where)
+        assert (code, [found["outcome"] for found in json.loads(out)], provider.files) == (0, ["finished"], {})
+        assert zava("cleanup", *where)[1] == "All is in order.\n"
+
+
+def test_a_receiver_without_a_secret_says_where_it_belongs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_WEBHOOK_SECRET", raising=False)
+    code, _, err = zava("webhook", *settings(tmp_path))
+    assert (code, "set the variable OPENAI_WEBHOOK_SECRET" in err) == (2, True)
 
 
 def test_the_outcome_fits_eighty_columns_and_holds_the_addresses(tmp_path: Path) -> None:

@@ -1,66 +1,97 @@
 """Runs that are cancelled or killed: a job is passed the cancellation, or found again, and never paid for twice."""
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import psutil
 import pytest
 from prefect import State
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.settings import PREFECT_API_URL
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
 
 from flows.cancelling import cancel_jobs
+from flows.reconcile import reconcile
 from flows.retrain import retrain
-from tasks.artifacts import workspace
+from tasks.artifacts import latest_summary, workspace
 from tasks.cancellation import cancellation_of
 from tasks.clients import mlflow_client
 from tasks.core.config import Profile
+from tests import workers
 from tests.fake_finetuning import FakeFinetuning
 
-RUN = """
-import sys
-from pathlib import Path
-from flows.retrain import retrain
-from tests.loop import a_profile
-retrain(a_profile(sys.argv[1], Path(sys.argv[2])))
-"""
 
-
-def until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
+def until(condition: Callable[[], bool], worker: psutil.Popen) -> None:
     while not condition():
-        assert process.poll() is None, "the run ended too early"
-        assert time.monotonic() < deadline
+        assert worker.poll() is None, "the worker ended"
         time.sleep(0.05)
 
 
+# When a run is killed: the request that gets no answer, how many such requests are answered before it, and whether the
+# provider carried it out. The base is evaluated before anything is uploaded.
+MOMENTS = {
+    "evaluating": ("POST /chat/completions", 3, True),
+    "uploading": ("POST /files", 1, True),
+    "before the creation": ("POST /fine_tuning/jobs", 0, False),
+    "after the creation": ("POST /fine_tuning/jobs", 0, True),
+    "training": ("GET /fine_tuning/jobs/ftjob-1/events", 2, True),
+}
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.usefixtures("prefect_server")
-@pytest.mark.parametrize("moment", ["uploading", "training"])
-def test_a_run_killed_with_9_is_continued_by_the_next(
-    profile: Profile, provider: FakeFinetuning, tmp_path: Path, moment: str
+def test_a_worker_killed_with_9_at_any_moment_is_followed_by_one_that_finishes_its_work(
+    profile: Profile, provider: FakeFinetuning, tmp_path: Path
 ) -> None:
+    log, deployment = tmp_path / "workers.log", workers.deploy(retrain, "flows/retrain.py:retrain")
     states, provider.states = provider.states, ["running"]
-    provider.file_states = ["uploaded"] if moment == "uploading" else ["processed"]
-    env = {**os.environ, "PREFECT_API_URL": PREFECT_API_URL.value() or "", "PYTHONPATH": str(Path.cwd())}
-    command = [sys.executable, "-c", RUN, provider.base_url, str(tmp_path)]
-    with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, env=env, stdout=log, stderr=log) as process:
-        place = "GET /files/file-1" if moment == "uploading" else "GET /fine_tuning/jobs/ftjob-1/events"
-        until(lambda: provider.count(place) > 2, process)
-        process.kill()
-    provider.states, provider.file_states = states, ["processed"]
-    summary = retrain(profile)
+    for request, after, acted in MOMENTS.values():
+        workers.submit(deployment, profile)
+        kill_while(provider, request, log, after=after, acted=acted)
+    provider.states = states
+    found = [item for item in reconcile(profile) if item.kind == "run"]
+    assert [item.outcome for item in found] == ["finished"] * len(MOMENTS)
+    assert [state_of(UUID(item.id)) for item in found] == [StateType.CRASHED] * len(MOMENTS)
+    with get_client(sync_client=True) as client:
+        assert client.read_flow_runs(flow_run_filter=running()) == []
+    next_run = workers.submit(deployment, profile)
+    with workers.a_worker(log) as worker:
+        until(lambda: state_of(next_run) in TERMINAL_STATES, worker)
+    assert state_of(next_run) == StateType.COMPLETED
     assert len(provider.jobs) == 1
-    assert provider.count("POST /fine_tuning/jobs") == 1
+    assert provider.count("POST /fine_tuning/jobs") == 2  # the one before the creation was never carried out
     assert len(provider.files) == 2
+    summary = latest_summary(profile)
+    assert summary is not None
     assert summary.job.job_id in provider.jobs
-    steps = mlflow_client(profile.tracking).get_metric_history(summary.tracked.run_id, "train_loss")
+    mlflow = mlflow_client(profile.tracking)
+    steps = mlflow.get_metric_history(summary.tracked.run_id, "train_loss")
     assert [entry.step for entry in steps] == list(range(1, 13))
+    runs = mlflow.search_runs([summary.tracked.experiment_id], "tags.`zava.ended_by` = 'reconcile'")
+    assert [run.info.status for run in runs] == ["KILLED"] * len(MOMENTS)
+
+
+def kill_while(provider: FakeFinetuning, request: str, log: Path, *, after: int, acted: bool) -> None:
+    """Let a worker take what was submitted, and kill it and its run while they wait for the answer to a request."""
+    before = provider.count(request)
+    provider.hold(request, after=after, acted=acted)
+    with workers.a_worker(log) as worker:
+        until(lambda: provider.count(request) > before + after, worker)
+    provider.let_go()
+
+
+def state_of(run_id: UUID) -> StateType | None:
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(run_id).state
+    return state.type if state else None
+
+
+def running() -> FlowRunFilter:
+    """Return the filter for the runs that Prefect takes for alive."""
+    return FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])))
 
 
 @pytest.mark.slow

@@ -170,3 +170,44 @@ def test_a_base_model_that_was_made_anew_is_another_job(provider: FakeFinetuning
 def test_a_model_that_does_not_exist_is_told(provider: FakeFinetuning) -> None:
     with pytest.raises(ProviderError, match="Cannot use model 'nobody'"):
         train.version_of(provider.client(), "nobody")
+
+
+def test_a_job_that_lost_its_metadata_is_known_by_what_it_is_made_from(
+    provider: FakeFinetuning, ledger: Ledger, tmp_path: Path
+) -> None:
+    provider.keeps_metadata = False
+    first, _ = train.start_job(provider.client(), a_request(), ledger)
+    again, adopted = train.start_job(provider.client(), a_request(), Ledger(tmp_path / "elsewhere"))
+    assert adopted
+    assert again.job_id == first.job_id
+    for other in ({"seed": 8}, {"hyperparameters": {"n_epochs": 4}}, {"base_model": "another"}):
+        _, adopted = train.start_job(provider.client(), a_request(**other), ledger)
+        assert not adopted
+
+
+def test_what_a_server_refuses_is_left_out_and_settings_take_the_older_form(
+    provider: FakeFinetuning, ledger: Ledger
+) -> None:
+    train.start_job(provider.client(), a_request(leave_out=frozenset({"metadata", "method", "seed"})), ledger)
+    (held,) = provider.jobs.values()
+    assert held["hyperparameters"] == {"n_epochs": 3}
+    assert not {"method", "seed"} & set(held)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("openai:", "use provider local, azure or compatible"), ("azure:", "may not train models there")]
+)
+def test_a_refusal_to_train_says_where_else(provider: FakeFinetuning, ledger: Ledger, name: str, told: str) -> None:
+    provider.fail("POST", "/fine_tuning/jobs", status=403)
+    with pytest.raises(ProviderError, match=told):
+        train.start_job(provider.client(), a_request(provider=name), ledger)
+
+
+def test_a_page_where_json_should_be_is_no_answer(provider: FakeFinetuning, ledger: Ledger) -> None:
+    provider.fail("POST", "/fine_tuning/jobs", garbage=True, acted=True)
+    provider.fail("GET", "/fine_tuning/jobs", garbage=True)
+    with pytest.raises(ProviderUnavailableError, match="list the fine-tuning jobs"):
+        train.start_job(provider.client(), a_request(), ledger, sleep=no_pause)
+    job, adopted = train.start_job(provider.client(), a_request(), ledger, sleep=no_pause)
+    assert not adopted
+    assert list(provider.jobs) == [job.job_id]

@@ -201,3 +201,28 @@ def test_silence_is_told_once_and_again_only_after_a_sign_of_life(provider: Fake
     wait_for(provider, heard, CONFIG.model_copy(update={"stall_minutes": 1.0}), clock)
     assert len(heard.warnings) == 1
     assert "has said nothing for 1 minutes" in heard.warnings[0]
+
+
+def losses(*pairs: tuple[float, float]) -> list[Json]:
+    return [
+        event(number, data={"step": number, "train_loss": trained, "valid_loss": valid})
+        for number, (trained, valid) in enumerate(pairs, start=1)
+    ]
+
+
+def test_a_validation_loss_that_leaves_the_training_loss_behind_is_told_once(provider: FakeFinetuning) -> None:
+    provider.events = losses((1.0, 1.1), (0.6, 0.8), (0.4, 0.9), (0.2, 1.2), (0.1, 1.5))
+    heard = Heard()
+    wait_for(provider, heard)
+    assert len(heard.warnings) == 1
+    assert "at step 4 the validation loss is 1.200, up from 0.800" in heard.warnings[0]
+
+
+@pytest.mark.parametrize(
+    "events", [losses((1.0, 1.1), (0.6, 0.8), (0.4, 0.85)), losses((0.5, 0.8), (0.9, 1.4)), step_events(5)]
+)
+def test_noise_or_a_loss_that_rises_as_a_whole_is_not_overfitting(provider: FakeFinetuning, events: list[Json]) -> None:
+    provider.events = events
+    heard = Heard()
+    wait_for(provider, heard)
+    assert heard.warnings == []

@@ -1,0 +1,26 @@
+"""Puts in order what killed workers left behind; run it by hand, or let it run every so often."""
+
+from prefect import flow
+from prefect.artifacts import create_table_artifact
+
+from flows.retrain import retrain
+from tasks import reconcile as left_behind
+from tasks import stages
+from tasks.core.config import Profile
+from tasks.core.finding import Finding
+
+
+@flow(name="reconcile", flow_run_name="reconcile {profile.name}")
+def reconcile(profile: Profile) -> list[Finding]:
+    """Finish, adopt or report each run, job, upload and deployment that belongs to nobody; safe to repeat.
+
+    Where a base model is about to be retired and the profile names a successor, that one is trained now.
+    """
+    found = [*stages.reconciled_runs(profile), *stages.reconciled_jobs(profile), *stages.idle_things(profile)]
+    found += stages.retiring_bases(profile)
+    if found:
+        rows = [finding.model_dump(mode="json") for finding in found]
+        create_table_artifact(rows, key="reconcile", description="What was left behind, and what was done about it.")
+    if successor := left_behind.successor_due(profile, found):
+        retrain(successor)
+    return found
