@@ -120,7 +120,9 @@ def open_shop(world: WorldConfig) -> RetailStore:
         DataError: The snapshot is missing or broken.
     """
     if world.has_server:
-        raise ConfigError("This needs the shop's own records, but the world of the profile is a server.")
+        raise ConfigError(
+            "This needs the shop's own records, but the world of the profile is a server. Name a profile without one."
+        )
     if world.snapshot is None:
         return generate_shop(world.shop_seed)
     try:
