@@ -129,7 +129,7 @@ def _left_out(arm: ArmConfig, model_id: str) -> ArmOutcome:
     reason = f"does not apply: {_UNREAD}"
     with stage(f"evaluation of {arm.name}") as progress:
         progress.result(reason)
-    return ArmOutcome(arm=arm.name, model_id=model_id, note=reason)
+    return ArmOutcome(arm=arm.name, model_id=model_id, skipped=reason)
 
 
 def _reads(profile: Profile, model_id: str, decisions: DecisionSet, prompt: Prompt) -> bool:

@@ -257,7 +257,7 @@ def standings(tracking: TrackingConfig, run: TrackedRun, ranked: Standings) -> N
     """
     with mlflow_store.connected(tracking, "record the standings") as client:
         client.log_dict(run.run_id, ranked.model_dump(mode="json"), "evaluation/standings.json")
-        skipped = {f"zava.arm_skipped.{one.arm}": one.note for one in ranked.skipped}
+        skipped = {f"zava.arm_skipped.{one.arm}": one.skipped for one in ranked.skipped}
         mlflow_store.set_tags(client, run.run_id, skipped)
 
 

@@ -102,7 +102,7 @@ def a_standings(compared: Comparison) -> Standings:
             Contrast(arm="large", against="tuned", difference=change, p_holm=0.25),
         ),
         notes={"large": "2 examples as turns"},
-        skipped=(ArmOutcome(arm="base-examples", model_id="base", note="does not apply: no <system> prompt"),),
+        skipped=(ArmOutcome(arm="base-examples", model_id="base", skipped="does not apply: no <system> prompt"),),
     )
 
 

@@ -71,7 +71,7 @@ def arm_lines(summary: RunSummary) -> list[str]:
         reached = interval(report.metrics.get(HEADLINE))
         note = f" ({summary.standings.notes[report.arm]})" if report.arm in summary.standings.notes else ""
         lines.append(f"{report.arm}: {HEADLINE.replace('_', ' ')} {reached}; {'; '.join(against)}{note}")
-    return lines + [f"{one.arm}: {one.note}" for one in summary.standings.skipped]
+    return lines + [f"{one.arm}: {one.skipped}" for one in summary.standings.skipped]
 
 
 def _facts(summary: RunSummary) -> Table:

@@ -13,14 +13,15 @@ from tasks.core.record import Record
 
 
 class ArmOutcome(Record):
-    """An arm beside base and tuned: its report, or None where it says nothing about this model.
+    """An arm beside base and tuned: its report, or why it says nothing about this model.
 
-    `note` is why it says nothing, or what a reader must know of how it was asked.
+    `note` is what a reader must know of how it was asked.
     """
 
     arm: str
     model_id: str
     report: EvalReport | None = None
+    skipped: str = ""
     note: str = ""
 
 

@@ -19,7 +19,7 @@ def test_every_arm_is_compared_with_base_and_tuned_and_corrected_for_all() -> No
     reports = [report(arm, scores) for arm, scores in SCORES.items()]
     others = [
         ArmOutcome(arm="short", model_id="s", report=reports[2], note="examples as turns"),
-        ArmOutcome(arm="teacher", model_id="t", note="does not apply"),
+        ArmOutcome(arm="teacher", model_id="t", skipped="does not apply"),
     ]
     ranked = standings(reports, SCORES, METAS, CONFIG, others)
     pairs = [(one.arm, one.against) for one in ranked.contrasts]

@@ -105,5 +105,5 @@ def test_a_model_that_reads_no_system_prompt_gets_examples_as_turns_and_no_short
     assert examples.report is not None
     assert examples.report.metrics["next_tool_call_accuracy"].value == 1.0
     ranked = rank(base, tuned, (short, examples), data.decisions, profile.evaluation)
-    assert [(one.arm, one.note.partition(":")[0]) for one in ranked.skipped] == [("short", "does not apply")]
+    assert [(one.arm, one.skipped.partition(":")[0]) for one in ranked.skipped] == [("short", "does not apply")]
     assert ranked.notes["examples"].startswith("2 examples as turns before the conversation: the model does not read")
