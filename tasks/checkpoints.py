@@ -12,7 +12,7 @@ from tasks.artifacts import Dataset, workspace
 from tasks.clients import openai_client
 from tasks.core.config import Profile
 from tasks.core.evaluation import DecisionSet, ItemMeta
-from tasks.core.run import HEADLINE
+from tasks.core.metrics import HEADLINE
 from tasks.core.training import TrainingJob
 from tasks.files import read_bytes, write_atomically
 from tasks.provider_errors import translated

@@ -9,6 +9,7 @@ from tasks.artifacts import Dataset, summaries
 from tasks.core.config import Profile
 from tasks.core.errors import ConfigError
 from tasks.core.evaluation import Comparison
+from tasks.core.metrics import HEADLINE
 from tasks.core.plan import (
     ANSWER_TOKENS,
     CHARS_PER_TOKEN,
@@ -21,7 +22,7 @@ from tasks.core.plan import (
     price_of,
     training_cost,
 )
-from tasks.core.run import HEADLINE, RunSummary, difference_of
+from tasks.core.run import RunSummary, difference_of
 from tasks.core.training import TrainingJob
 
 # Beside the profiles.
