@@ -220,7 +220,7 @@ class Encoder:
             if isinstance(item, dict) and not self._is_table(item):
                 out += self._fields(item, mark)
             elif _is_identifier(item):
-                out += [*self.name(key), *mark, *self.text(item), *mark]
+                out += [*self.name(_field(key)), *mark, *self.text(item), *mark]
             else:
                 out += [*self.name(key), *self.value(item), *mark]
         return out
@@ -255,7 +255,7 @@ class Encoder:
         words = [token for part in reference.description for token in self.text(part, prose=False)]
         self._describing = False
         anchor = self.v.first_anchor + reference.anchor
-        field = [*self.name(reference.field), anchor] if reference.field else []
+        field = [*self.name(_field(reference.field)), anchor] if reference.field else []
         return [self.v.reference, *words, anchor, *field]
 
     def _slot(self, string: str) -> list[int]:
@@ -264,6 +264,15 @@ class Encoder:
             return [*self._taken_from(string), self.v.first_slot + slot]
         spelled = [self.v.first_byte + b for b in string.encode()]
         return [self.v.special["<spell>"], *spelled, self.v.special["</spell>"]]
+
+
+def _field(key: str) -> str:
+    """Return the name of an identifier's field without "id", which says nothing there.
+
+    What tells the fields of a record apart ("item", "product") then stands two tokens before the identifier, within
+    the reach of one convolution.
+    """
+    return key.removesuffix("_id")
 
 
 def _description(record: dict[str, Any]) -> list[str]:

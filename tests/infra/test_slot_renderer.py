@@ -173,7 +173,7 @@ def test_a_reference_that_breaks_off_is_visible_as_such(renderer: SlotRenderer) 
     trained = [i for i, label in zip(rendered.input_ids, rendered.labels, strict=True) if label != -100]
     anchor = trained.index(renderer.v.first_anchor + 1)
     assert renderer.parse(trained[:anchor], rendered.state)["content"] == "It is<from> Desk Lamp"
-    assert renderer.parse(trained[: anchor + 3], rendered.state)["content"] == "It is<from> Desk Lamp item id"
+    assert renderer.parse(trained[: anchor + 3], rendered.state)["content"] == "It is<from> Desk Lamp item"
     assert renderer.parse(trained, rendered.state)["content"] == "It is 4582956489."
 
 

@@ -96,15 +96,19 @@ def said_address(r: random.Random, a: dict[str, str], *, country: bool = False) 
 
 
 def option_value(r: random.Random) -> str:
-    """Return a value of an attribute: a word, or a measure."""
+    """Return a value of an attribute: a word or two, or a measure."""
     x = r.random()
-    if x < 0.65:
+    if x < 0.25:
         return r.choice(lx.ADJECTIVES)
+    if x < 0.55:
+        return r.choice(lx.COMMON_WORDS)
+    if x < 0.7:
+        return r.choice(["{} {}", "with {}", "{}-{}", "for {}"]).format(*r.sample(lx.COMMON_WORDS, 2))
     unit = r.choice(["GB", "ml", "cm", "W", "inch", "mm", ""])
     return (
         f"{digits(r, r.choice([1, 2, 2, 3]))}{unit}"
         if x < 0.9
-        else f"{r.randint(1, 9)} {r.choice(['ft', 'cups', 'packs'])}"
+        else f"{r.randint(1, 9)} {r.choice(['ft', 'cups', 'packs', r.choice(lx.COMMON_WORDS)])}"
     )
 
 

@@ -24,6 +24,9 @@ class Domain:
         self.person_key = f"{self.person}_id"
         self.entity_key = f"{self.entity}_{r.choice(['id', 'id', 'number'])}"
         self.part_key = f"{self.part}_{r.choice(['id', 'id', 'code'])}"
+        group = r.choice([e for e in lx.ENTITIES if e not in (self.person, self.entity, self.part)])
+        self.group_key = r.choice(["group_id", f"{group}_id"])
+        self.part_before_group = r.random() < 0.3
         self.payment_key = r.choice(["payment_method_id", "payment_id", "payment_method"])
         self.confirms = r.random() < 0.7
         self.reads_first = r.random() < 0.75
@@ -69,8 +72,9 @@ class Domain:
         for name in r.sample(list(self.catalogue), min(len(self.catalogue), r.choice([1, 1, 2, 3]))):
             group, records = self.catalogue[name]
             chosen = r.choice(list(records.values()))
-            part = {"name": name, "group_id": group, self.part_key: chosen[self.part_key], "price": chosen["price"]}
-            parts.append(part | {"options": chosen["options"]})
+            keys = [(self.group_key, group), (self.part_key, chosen[self.part_key])]
+            both = dict(reversed(keys) if self.part_before_group else keys)
+            parts.append({"name": name, **both, "price": chosen["price"], "options": chosen["options"]})
         record: dict[str, Any] = {self.entity_key: c.identifier(r, self.kinds["entity"], self.entity)}
         if r.random() < 0.7:
             record[self.person_key] = self.id
@@ -101,7 +105,7 @@ class Domain:
         suffix = r.choice(lx.SUFFIXES)
         self.get_person = (f"{read}_{self.person}_{suffix}", [self.person_key])
         self.get_entity = (f"{read}_{self.entity}_{suffix}", [self.entity_key])
-        self.get_group = (f"{read}_{self.part}_{r.choice(lx.SUFFIXES)}", ["group_id"])
+        self.get_group = (f"{read}_{self.part}_{r.choice(lx.SUFFIXES)}", [self.group_key])
         self.actions = [self._action(a) for a in r.sample(lx.ACTS, r.randint(2, 6))]
         tools = [t for k, t in ways.items() if k == self.identify or r.random() < 0.5]
         tools += [self.get_person, self.get_entity, self.get_group, *((n, p) for n, p, _ in self.actions)]

@@ -1,5 +1,7 @@
 """The words of the generic corpus: domains, acts and phrases that have nothing to do with a shop."""
 
+from pathlib import Path
+
 ENTITIES = (
     "booking ticket patient vehicle invoice flight shipment student course member claim contract project task recipe "
     "playlist room lesson parcel subscription account loan visit event table permit package document license report "
@@ -137,3 +139,6 @@ INTERFACE_WORDS = (
     "wrong arrived ordered ordering bought purchased purchase mailed ship shipped ships unshipped redirect moved "
     "moving relocated apartment doesn isn didn won couldn wouldn haven hasn shouldn aren wasn ve ll re m s t d"
 ).split()
+
+# Any word may be the value of an attribute: a network that copies only words it has seen as values copies few.
+COMMON_WORDS = tuple(w for w in (Path(__file__).parent / "words.txt").read_text(encoding="utf-8").split() if len(w) > 2)

@@ -27,7 +27,7 @@ def lookups(r: random.Random) -> c.Dialogue:
 
 def order(r: random.Random, talk: c.Talk) -> list[tuple[str, str]]:
     """A record that lists things: the id of a thing by its name."""
-    fields = r.sample(FIELDS, r.choice([1, 2, 2, 3]))
+    fields = r.sample([*FIELDS, *(f"{e}_id" for e in r.sample(lx.ENTITIES, 4))], r.choice([1, 2, 2, 3]))
     titles = list(dict.fromkeys(c.title(r) for _ in range(r.randint(2, 6))))
     things: list[dict[str, Any]] = []
     for name in titles:

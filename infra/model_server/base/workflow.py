@@ -87,6 +87,7 @@ class Workflow:
             "name_zip": (
                 *(f"I am {full}, {z}", f"my name is {full} and my zip is {z}", f"{full} {z}", f"zip {z}, name {full}"),
                 *(f"this is {full} from {z}", f"{full} here, zip code {z}", f"I live in {z} and am called {full}"),
+                *(f"{z}. {full}", f"first name {d.first}, last name {d.last}, {z}", f"zip: {z}, {full} is my name"),
             ),
             "phone": (f"my phone is {d.phone}", d.phone, f"call me at {d.phone}"),
             "direct": (f"my {d.person} id is {d.id}", f"I am {d.id}", d.id),
@@ -141,7 +142,7 @@ class Workflow:
         for group, name, records in wish.groups:
             if name not in self.read:
                 self.read.add(name)
-                talk.call(d.get_group[0], {"group_id": group}, {"name": name, "group_id": group, "variants": records})
+                talk.call(d.get_group[0], {d.group_key: group}, {"name": name, d.group_key: group, "variants": records})
         return True
 
     def _act(self, wish: Wish) -> None:
