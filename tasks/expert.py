@@ -283,7 +283,7 @@ class _Expert:
 
     def _may_be_refunded(self, order: Json, method: str) -> bool:
         original = order["payment_history"][0]["payment_method_id"]
-        return method == original or self._profile["payment_methods"][method]["source"] == "gift_card"
+        return method == original or bool(self._profile["payment_methods"][method]["source"] == "gift_card")
 
     def _covers(self, method: str, amount: float) -> bool:
         """Whether a payment method can pay an amount; only a gift card can be too small."""
