@@ -283,12 +283,12 @@ class _Expert:
 
     def _may_be_refunded(self, order: Json, method: str) -> bool:
         original = order["payment_history"][0]["payment_method_id"]
-        return method == original or self._profile["payment_methods"][method]["source"] == "gift_card"
+        return method == original or bool(self._profile["payment_methods"][method]["source"] == "gift_card")
 
     def _covers(self, method: str, amount: float) -> bool:
         """Whether a payment method can pay an amount; only a gift card can be too small."""
         balance = self._profile["payment_methods"][method].get("balance")
-        return balance is None or balance >= amount
+        return balance is None or bool(balance >= amount)
 
     def _method(self, mention: Json, order: Json) -> str | None:
         """Return the id of the payment method that the customer means, or None where they have none of the kind."""

@@ -35,9 +35,9 @@ class Habits:
         messages, tools = row["messages"], row.get("tools")
         self._rows += 1
         self._end_in_calls += bool(messages[-1].get("tool_calls"))
-        if book is not None:
+        if book is not None and book.names:
             yield from self._compare_tools(tools, book)
-        self._count(line, messages, has_tools=book is not None)
+        self._count(line, messages, has_tools=bool(tools))
         if messages[0]["role"] not in {"system", "developer"}:
             text = "the row has no system prompt"
             yield Problem(

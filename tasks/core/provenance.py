@@ -67,11 +67,16 @@ class _Told(NamedTuple):
     content: str
     shown: str  # as a reader sees it
     folded: str
-    asked: tuple[str, ...] = ()  # the values of the call that a result answers, folded
+    arguments: str = ""  # of the call that a result answers, as text
 
-    def vouches_for(self, text: str) -> bool:
-        """Whether a text is told here, and not only said back: "No customer 'noah_brown_80279'" is no source of it."""
-        return _within(text, self.folded) and not any(_within(text, value) for value in self.asked)
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The values of the call that a result answers, folded."""
+        return _values_of(self.arguments)
+
+    def says_back(self, text: str) -> bool:
+        """Whether a result has the text from its call: "No customer 'noah_brown_80279'" is no source of that id."""
+        return any(_within(text, value) for value in self.asked)
 
 
 _SCHEMA = Origin("schema")
@@ -113,8 +118,8 @@ class Sources:
             self._told.append(_Told("user", turn, content, content, _fold(content)))
         elif role in {"tool", "function"}:
             shown = _unescaped(content)
-            asked = _values_of(self._calls.get(str(message.get("tool_call_id")), ""))
-            self._told.append(_Told("tool", turn, content, shown, _fold(shown), asked))
+            arguments = self._calls.get(str(message.get("tool_call_id")), "")
+            self._told.append(_Told("tool", turn, content, shown, _fold(shown), arguments))
         else:
             self._guidance.append(_Told("policy", turn, content, content, _fold_again(content)))
 
@@ -201,7 +206,7 @@ class Sources:
         if not text:
             return None
         sources = self._told if any(map(str.isdigit, text)) else (*self._told, *self._guidance)
-        return next((told for told in sources if told.vouches_for(text)), None)
+        return next((told for told in sources if _within(text, told.folded) and not told.says_back(text)), None)
 
 
 def trace_arguments(arguments: Mapping[str, Any], sources: Sources) -> Iterator[Traced]:
@@ -230,8 +235,11 @@ def is_propagated(value: Any, tool_results: Iterable[str]) -> bool:
     )
 
 
+@lru_cache(maxsize=64)
 def _values_of(arguments: str) -> tuple[str, ...]:
     """Return the values of a call's arguments, folded; none where they are not a JSON object."""
+    if not arguments:
+        return ()
     try:
         return tuple(_fold(str(value)) for _, value in _leaves("", read_arguments(arguments)))
     except ValueError:

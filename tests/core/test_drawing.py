@@ -80,7 +80,7 @@ def test_what_is_wished_in_vain_is_forbidden_by_the_records() -> None:
                     assert not [v for v in variants if v["options"] == change["options"] and v["available"]]
                 case _:
                     continue
-            seen[trap] += 1
+            seen[str(trap)] += 1
     assert min(seen[trap] for trap in ("unknown_payment", "card_too_small", "wrong_refund", "not_available")) > 3
 
 

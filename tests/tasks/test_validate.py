@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks import lines
+from tasks import validate as validation
 from tasks.core.chat_rows import ToolCache, row_problems
 from tasks.core.errors import DataError
 from tasks.core.habits import Habits
-from tasks.core.validation import FileReport
+from tasks.core.validation import FileReport, Limits
 from tasks.validate import FIRST_OF_A_KIND, validate_file
 from tests.broken_files import BROKEN, LINE, Broken, Row, call, good_row
 from tests.core.test_gates import json_values, places
@@ -167,11 +169,41 @@ TIME = {"type": "function", "function": {"name": "get_time"}}
         ([row_with(lambda r: r["messages"][1].update(mood="bad"))], {"unknown-message-key": 10}),
         ([row_with(lambda r: r["messages"].insert(1, r["messages"][1]))], {"same-role-twice": 10}),
         ([row_with(lambda r: r["messages"].insert(2, r["messages"][0]))], {"system-late": 10}),
+        ([row_with(lambda r: r.update(tools=[], messages=r["messages"][:2] + r["messages"][5:]))], {"tools-empty": 10}),
+        ([row_with(lambda r: r.update(functions=[]))], {"legacy-functions": 10}),
+        ([row_with(lambda r: r["messages"][0].update(content=" "))], {"content-empty": 10}),
         ([good_row()], {}),
     ],
 )
 def test_a_habit_that_may_be_meant_is_a_warning(tmp_path: Path, rows: list[Row], warning: dict[str, int]) -> None:
     assert warnings_of(tmp_path, *rows) == warning
+
+
+def test_blank_lines_and_too_few_rows_are_warnings(tmp_path: Path) -> None:
+    report = checked(tmp_path, LINE + b"\n\n" + LINE)
+    assert (report.rows, report.good_rows, report.errors) == (2, 2, {})
+    assert report.warnings == {"blank-line": 1, "too-few-rows": 2}
+    assert [found.line for found in report.findings if found.code == "blank-line"] == [2]
+
+
+def test_a_file_over_the_limit_of_a_provider_is_a_warning_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(validation, "PROVIDER_LIMITS", (Limits("Tiny", 10, 65_536, 1), Limits("Large", 10**9, 10, 1)))
+    [over_file, over_row] = checked(tmp_path, LINE).findings
+    assert (over_file.code, over_row.code) == ("over-file-limit", "over-row-limit")
+    assert "Tiny takes 0 MB" in over_file.message
+    assert "Large takes 10" in over_row.message
+
+
+def test_a_line_too_long_to_be_held_is_an_error_and_the_next_one_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 2 * len(LINE))
+    long = changed(lambda r: r["messages"][3].update(content="sunny " * 10_000))
+    report = checked(tmp_path, LINE + b"\n" + long + b"\n" + LINE)
+    assert (report.rows, report.good_rows, report.errors) == (3, 2, {"line-too-long": 1})
+    assert [found.line for found in report.findings if found.severity == "error"] == [2]
 
 
 def test_an_argument_that_the_tool_does_not_list_is_a_warning(tmp_path: Path) -> None:
