@@ -53,6 +53,6 @@ def _wants_adapter(spec: JobSpec) -> bool:
 
 def _parameters(model_dir: Path) -> int:
     config = AutoConfig.from_pretrained(model_dir, local_files_only=True)
+    kinds: Any = AutoModelForCausalLM
     with torch.device("meta"):
-        model: Any = AutoModelForCausalLM.from_config(config)
-    return int(model.num_parameters())
+        return int(kinds.from_config(config).num_parameters())
