@@ -90,7 +90,7 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _storage_error(_: Request, error: Exception) -> JSONResponse:
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     if full or "full" in str(error):
         return _answer(StorageFullError("The disk of the server is full. Delete files or models that are not needed."))
     return _answer(ApiError(f"The server's storage failed: {error}"))

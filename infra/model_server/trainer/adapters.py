@@ -1,5 +1,6 @@
 """The model that a job trains: with all its weights, or with an adapter on them."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def load_model(spec: JobSpec) -> Any:
     dtype = torch.bfloat16 if adapted and training_device().bf16 else torch.float32
     model: Any = AutoModelForCausalLM.from_pretrained(spec.model_dir, dtype=dtype, local_files_only=True)
     if spec.adapter_dir is not None:
-        return PeftModel.from_pretrained(model, str(spec.adapter_dir), is_trainable=True)
+        return _asks_nobody(PeftModel.from_pretrained(model, str(spec.adapter_dir), is_trainable=True))
     if not adapted:
         return model
     config = LoraConfig(
@@ -37,12 +38,18 @@ def load_model(spec: JobSpec) -> Any:
     adapted_model = get_peft_model(model, config)
     # PEFT has written the folder here; the id stays true when folders move.
     config.base_model_name_or_path = spec.base
-    return adapted_model
+    return _asks_nobody(adapted_model)
 
 
 def adapter_choices(choices: Choices) -> Choices:
     """Return the numbers of a run that trains an adapter."""
     return choices._replace(muon=False, learning_rate=RATE * choices.learning_rate)
+
+
+def _asks_nobody(model: Any) -> Any:
+    # Embeddings are never adapted. To look whether they are, PEFT would ask the hub for the base each time it saves.
+    model.save_pretrained = partial(model.save_pretrained, save_embedding_layers=False)
+    return model
 
 
 def _wants_adapter(spec: JobSpec) -> bool:
@@ -53,6 +60,6 @@ def _wants_adapter(spec: JobSpec) -> bool:
 
 def _parameters(model_dir: Path) -> int:
     config = AutoConfig.from_pretrained(model_dir, local_files_only=True)
+    kinds: Any = AutoModelForCausalLM
     with torch.device("meta"):
-        model: Any = AutoModelForCausalLM.from_config(config)
-    return int(model.num_parameters())
+        return int(kinds.from_config(config).num_parameters())

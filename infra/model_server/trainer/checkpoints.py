@@ -18,8 +18,7 @@ def save_model(model: Any, base: Path, folder: Path) -> None:
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     if isinstance(model, PeftModel):
-        # The embeddings are never adapted; to look whether they are, PEFT would ask the hub for the base.
-        model.save_pretrained(str(partial), save_embedding_layers=False)
+        model.save_pretrained(str(partial))
         (partial / "README.md").unlink(missing_ok=True)
     else:
         model.save_pretrained(partial)

@@ -15,17 +15,9 @@ class Device(NamedTuple):
     """Whether to compute in bfloat16 by autocast; weights stay in float32."""
 
 
-class Processes(NamedTuple):
-    """The processes that train one job together, one for each GPU."""
-
-    rank: int
-    """The number of this one; the first, 0, also reports and saves."""
-    count: int
-
-
-def processes() -> Processes:
-    """Return what the launcher said; without one, this process is the only one."""
-    return Processes(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+def process_rank() -> int:
+    """Return this process's number among those that train a job together; the first, 0, also reports and saves."""
+    return int(os.environ.get("RANK", "0"))
 
 
 def training_device() -> Device:

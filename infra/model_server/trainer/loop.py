@@ -6,7 +6,7 @@ from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
-from accelerate.data_loader import prepare_data_loader
+from accelerate.data_loader import prepare_data_loader  # type: ignore[import-untyped]
 from torch.utils.data import DataLoader, Dataset
 from trl.trainer.sft_trainer import SFTTrainer
 
@@ -61,7 +61,8 @@ class ConversationTrainer(SFTTrainer):
         batches = DataLoader(rows, batch_sampler=shares, collate_fn=self._collate)
         # As for a single process, since they are shared out already.
         device = self.accelerator.device
-        return prepare_data_loader(batches, device=device, num_processes=1, process_index=0, put_on_device=True)
+        options = {"device": device, "num_processes": 1, "process_index": 0, "put_on_device": True}
+        return cast("DataLoader[Any]", prepare_data_loader(batches, **options))
 
     def compute_loss(
         self,
@@ -77,7 +78,8 @@ class ConversationTrainer(SFTTrainer):
         figures = torch.stack([loss.detach() * own, correct.sum() * takes_part, torch.full_like(loss.detach(), own)])
         total, right, tokens = self._over_all(figures)
         self.last_loss, self.last_accuracy = total / tokens, right / tokens
-        return loss * (own * self.accelerator.num_processes / tokens)
+        weight: torch.Tensor = own * self.accelerator.num_processes / tokens
+        return loss * weight
 
     def agreed(self, *wishes: bool) -> list[bool]:
         """Return what the first process wishes, so that all do the same."""

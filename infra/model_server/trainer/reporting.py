@@ -12,7 +12,7 @@ from infra.model_server.errors import TrainingError
 from infra.model_server.progress import PAUSE_NAME, Checkpoint, ProgressWriter, Step
 from infra.model_server.trainer.batches import Plan
 from infra.model_server.trainer.checkpoints import save_model
-from infra.model_server.trainer.device import processes
+from infra.model_server.trainer.device import process_rank
 from infra.model_server.trainer.loop import ConversationTrainer
 
 VALIDATE_EVERY = 50
@@ -79,7 +79,7 @@ class Reporter(TrainerCallback):
         elapsed = time.monotonic() - self._started
         done = step - self._first_step
         self._writer.write(Step(step=step, steps=self._steps, metrics=metrics, elapsed=elapsed, done=done))
-        if epoch_over and processes().rank == 0:
+        if epoch_over and process_rank() == 0:
             folder = f"checkpoints/step-{step}"
             (self._job_dir / "checkpoints").mkdir(exist_ok=True)
             save_model(self._trainer.network, self._base, self._job_dir / folder)

@@ -34,7 +34,7 @@ from infra.model_server.trainer.adapters import RANK, adapter_choices, load_mode
 from infra.model_server.trainer.batches import Plan, group, plan_run
 from infra.model_server.trainer.checkpoints import last_state, save_model
 from infra.model_server.trainer.choices import Choices, choose
-from infra.model_server.trainer.device import processes, training_device
+from infra.model_server.trainer.device import process_rank, training_device
 from infra.model_server.trainer.loop import ConversationTrainer
 from infra.model_server.trainer.optimiser import build_optimiser, build_schedule
 from infra.model_server.trainer.preference import BETA, PairWriter, PreferenceTrainer, preference_choices
@@ -70,7 +70,7 @@ def run_job(job_dir: Path) -> None:
     """
     spec = JobSpec.model_validate_json((job_dir / "job.json").read_text(encoding="utf-8"))
     torch.manual_seed(spec.seed)
-    is_first = processes().rank == 0
+    is_first = process_rank() == 0
     with ProgressWriter(job_dir, silent=not is_first) as writer:
         prepared = prepare(spec, job_dir, writer)
         trainer = build_trainer(prepared, spec.seed, job_dir / "states")
@@ -188,7 +188,7 @@ def _validation(
 
 def _rendered(job_dir: Path) -> Path:
     # Each process renders for itself, which gives the same rows and needs no waiting for each other.
-    return job_dir / "rendered" / str(processes().rank)
+    return job_dir / "rendered" / str(process_rank())
 
 
 def _planned(choices: Choices, plan: Plan, rows: int, tokens: int, trained: str, beta: float | None) -> Planned:

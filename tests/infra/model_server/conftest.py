@@ -11,14 +11,6 @@ from infra.model_server.settings import Settings
 from tests.infra.model_server import live, tiny
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _offline() -> Iterator[None]:
-    """Let nothing ask the hub, as the server's trainers do not: PEFT would, for a base model named `tiny`."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HF_HUB_OFFLINE", "1")
-        yield
-
-
 @pytest.fixture(scope="session")
 def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")

@@ -1,6 +1,7 @@
 """Servers to test against: one in this process, and one in a process of its own that can be killed."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -78,6 +79,12 @@ class ServerProcess:
 
     def stop(self) -> int:
         return self._end(signal.SIGTERM)
+
+    def limit_files(self, most_bytes: int) -> None:
+        """Let the server, and what it starts from now on, write no file larger than this."""
+        assert self._process is not None
+        _, hard = resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (most_bytes, hard))
 
     def _end(self, how: signal.Signals) -> int:
         process, self._process = self._process, None

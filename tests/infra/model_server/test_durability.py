@@ -1,18 +1,17 @@
 """Jobs survive what happens to their server, their trainer and their disk."""
 
-import os
 import random
 import resource
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import openai
 import pytest
 from openai import OpenAI
 
-from infra.model_server.progress import Hyperparameters, JobSpec, ProgressReader
+from infra.model_server.progress import ProgressReader
 from tests.infra.model_server import kills, live, tiny
 
 EPOCHS = 36
@@ -125,28 +124,26 @@ def test_a_paused_job_frees_the_trainer_and_goes_on_where_it_was(server: live.Se
     assert messages.count("Fine-tuning job paused") == messages.count("Fine-tuning job resumed") == 1
 
 
-def run_trainer(job_dir: Path, models_dir: Path, *, most_bytes: int) -> int:
-    """Run a trainer that may not write files larger than `most_bytes`, and return its exit status."""
-    (job_dir / "training.jsonl").write_bytes(tiny.jsonl(8))
-    choices = Hyperparameters(n_epochs=1, batch_size=4)
-    spec = JobSpec(job_id="ftjob-disk", model_dir=models_dir / "tiny", seed=1, hyperparameters=choices)
-    (job_dir / "job.json").write_text(spec.model_dump_json())
-    reading, writing = os.pipe()
-    with (job_dir / "trainer.log").open("wb") as log:
-        trainer = subprocess.Popen(
-            [sys.executable, "-m", "infra.model_server.trainer", str(job_dir)], stdin=reading, stdout=log, stderr=log
-        )
-        resource.prlimit(trainer.pid, resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
-        status = trainer.wait(live.DEADLINE)
-    os.close(reading)
-    os.close(writing)
-    return status
-
-
 @pytest.mark.slow
-def test_a_full_disk_fails_the_job_with_that_reason(tmp_path: Path, models_dir: Path) -> None:
-    assert run_trainer(tmp_path, models_dir, most_bytes=100_000) == 1
-    end = [dated.record for dated in ProgressReader(tmp_path).new_records()][-1]
-    assert end.kind == "failed"
-    assert end.code == "storage_full"
-    assert "disk has no room" in end.message
+def test_a_full_disk_fails_the_job_and_refuses_the_upload_and_the_server_goes_on(server: live.ServerProcess) -> None:
+    client = server.client
+    # A limit on the size of files is as close to a full disk as a test gets without rights of its own.
+    server.limit_files(1 << 20)
+    with pytest.raises(openai.APIStatusError) as refusal:
+        client.files.create(file=("large.txt", b"x" * (2 << 20)), purpose="user_data")
+    assert (refusal.value.status_code, refusal.value.code) == (507, "storage_full")
+    server.limit_files(resource.RLIM_INFINITY)
+
+    job_id = start_job(client)
+    live.wait_until(lambda: bool(live.trainer_pids(job_id)), f"the trainer of {job_id}")
+    [trainer] = live.trainer_pids(job_id)
+    resource.prlimit(trainer, resource.RLIMIT_FSIZE, (100_000, 100_000))
+    job = live.finished(client, job_id)
+    assert job.status == "failed"
+    assert job.error is not None
+    assert job.error.code == "storage_full"
+    assert "disk has no room" in job.error.message
+
+    assert client.files.create(file=("large.txt", b"x" * (2 << 20)), purpose="user_data").bytes == 2 << 20
+    messages: Any = [{"role": "user", "content": "Please find k1."}]
+    assert client.chat.completions.create(model="tiny", messages=messages, max_tokens=1).choices

@@ -149,9 +149,10 @@ def test_stopping_fails_what_is_not_complete(loaded: LoadedModel) -> None:
             generation.future.result(60)
 
 
+@pytest.mark.filterwarnings("ignore:Exception in thread engine:pytest.PytestUnhandledThreadExceptionWarning")
 def test_nothing_waits_for_an_engine_that_has_ended(loaded: LoadedModel) -> None:
     def end(_: list[int]) -> None:
-        # Not among what an engine survives, and silent in a thread.
+        # Not among what an engine survives.
         raise SystemExit
 
     engine = Engine(max_waiting=9, max_batch=2)
