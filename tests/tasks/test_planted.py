@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -193,26 +193,16 @@ async def test_keys_in_another_order_and_blanks_between_them_are_right(
     assert not any(score.equivalent for score in found.scores)
 
 
-async def test_blanks_around_a_value_are_as_good_where_the_shop_takes_them(
-    decision_set: DecisionSet, decisions: list[Decision], tmp_path: Path
-) -> None:
+async def test_blanks_around_a_value_are_right(decision_set: DecisionSet, tmp_path: Path) -> None:
     def planted(decision: Decision, gold: Gold) -> Reply:
-        return (
-            call(gold[0][0], {k: f" {v} " for k, v in gold[0][1].items()})
-            if looks_up(decision)
-            else perfect(decision, gold)
-        )
-
-    def looks_up(decision: Decision) -> bool:
-        return str(decision.meta.tool).startswith("find_user_id")
+        if not gold:
+            return perfect(decision, gold)
+        return call(gold[0][0], {k: f" {v} " if isinstance(v, str) else v for k, v in gold[0][1].items()})
 
     found = await measured(planted, decision_set, tmp_path)
-    lookups = sum(map(looks_up, decisions))
     assert found.failed() == {}
-    assert sum(score.equivalent for score in found.scores) == lookups
-    calls = len(decisions) - count(decisions, None)
-    assert found.value("next_tool_call_accuracy") == pytest.approx(1 - lookups / calls)
-    assert found.value("equivalent_accuracy") == found.value("weighted_score") == 1.0
+    assert found.value("next_tool_call_accuracy") == found.value("weighted_score") == 1.0
+    assert not any(score.equivalent for score in found.scores)
 
 
 async def test_a_text_of_digits_is_not_a_number(
@@ -327,10 +317,16 @@ async def test_ids_of_others_and_of_before(
             return call("get_user_details", {"user_id": small_shop().user(decision.meta.customer_id).orders[0]})
         return perfect(decision, gold)
 
+    def kind_of(decision: Decision) -> str:
+        """An order id in place of the user id comes from nowhere, unless the customer named the order."""
+        order_id = small_shop().user(decision.meta.customer_id).orders[0]
+        return "stale_id" if order_id.strip("#") in json.dumps(decision.item.item["messages"]) else "invented_id"
+
     found = await measured(planted, decision_set, tmp_path)
     assert {score.failure for score in found.those("get_order_details")} == {"foreign_id"}
-    # An order id in place of the user id: nobody has shown it yet, so it comes from nowhere.
-    assert {score.failure for score in found.those("get_user_details")} == {"invented_id"}
+    profiles = [(d, score) for d, score in found.pairs if d.meta.tool == "get_user_details"]
+    assert [score.failure for _, score in profiles] == [kind_of(decision) for decision, _ in profiles]
+    assert "invented_id" in {score.failure for _, score in profiles}
 
 
 def _is_customer(user_id: str, decisions: list[Decision]) -> bool:
@@ -392,19 +388,27 @@ async def test_the_right_call_with_another_beside_it(
     def planted(decision: Decision, gold: Gold) -> Reply:
         return call(*gold[0], ("list_products", {})) if gold else perfect(decision, gold)
 
+    def listed_soon(place: int) -> bool:
+        """Whether the right calls list the products too, before words or a change: reads commute."""
+        here = decisions[place].meta.conversation_id
+        coming = takewhile(
+            lambda d: d.meta.conversation_id == here and d.meta.tool not in {None, *WRITES}, decisions[place:]
+        )
+        return any(decision.meta.tool == "list_products" for decision in coming)
+
     found = await measured(planted, decision_set, tmp_path)
-    calls = len(decisions) - count(decisions, None)
+    reads = [place for place, d in enumerate(decisions) if d.meta.tool not in {None, *WRITES}]
     # A change does the same with a read beside it; a read then tells more than was asked for.
-    assert found.failed() == {"extra_call": calls - count(decisions, *WRITES) - count(decisions, "list_products")}
+    assert found.failed() == {"extra_call": sum(not listed_soon(place) for place in reads)}
 
 
 async def test_the_gain_adds_up_by_failure_and_by_tool(
     decision_set: DecisionSet, decisions: list[Decision], tmp_path: Path
 ) -> None:
     def weak(decision: Decision, gold: Gold) -> Reply:
-        if decision.meta.turn % 3 == 0:
+        if decision.meta.depth % 3 == 0:
             return say("Hm?")
-        return call(gold[0][0], {}) if gold and decision.meta.turn % 2 else perfect(decision, gold)
+        return call(gold[0][0], {}) if gold and decision.meta.depth % 2 else perfect(decision, gold)
 
     first = (await measured(weak, decision_set, tmp_path / "weak")).report
     second = (await measured(perfect, decision_set, tmp_path / "perfect")).report
