@@ -180,7 +180,8 @@ def test_the_paired_test_has_the_power_that_the_detectable_difference_promises()
     error = float(np.mean(standard_errors(first, second)))
     power = (np.array(paired_p_values(first[0], second[0], samples=1000, seed=1)) < 0.05).mean()
     promised = norm.cdf(0.09 / error - norm.ppf(0.975))
-    assert power == pytest.approx(promised, abs=0.04)
+    # The permutation test counts the gain itself as spread, so that it keeps a little less than is promised.
+    assert promised - 0.08 <= power <= promised + 0.03
     # At the difference that is called detectable with a power of 0.8, the promise is 0.8.
     detectable = detectable_difference(error, confidence=0.95, power=0.8)
     assert norm.cdf(detectable / error - norm.ppf(0.975)) == pytest.approx(0.8)
