@@ -8,7 +8,7 @@ from mcp import Client
 from mcp_types import TextContent, Tool
 
 from tasks.core.record import canonical_json
-from zava_mcp.local import ToolReply
+from zava_mcp.local import ToolReply, unsendable
 
 # Twice what the agent loop gives a tool: of one that hangs the model is told, and the conversation goes on.
 CALL_TIMEOUT_S = 60.0
@@ -41,6 +41,8 @@ def in_openai_shape(tools: Iterable[Tool]) -> list[dict[str, Any]]:
 
 async def called(client: Client, name: str, arguments: dict[str, Any]) -> ToolReply:
     """Call a tool; where it returns no text, its structured content is the text."""
+    if refusal := unsendable(arguments):
+        return refusal
     result = await client.call_tool(name, arguments)
     texts = [block.text for block in result.content if isinstance(block, TextContent)]
     if not texts and result.structured_content is not None:

@@ -1,5 +1,6 @@
 """The shop in this process: one MCP client and server over memory, for loops that play many conversations."""
 
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -17,6 +18,24 @@ class ToolReply(NamedTuple):
 
     text: str
     is_error: bool
+
+
+# Pydantic writes some 250 levels into a message; no tool takes ten, but a model may write brackets without end.
+MAX_NESTING = 100
+
+
+def unsendable(arguments: dict[str, Any]) -> ToolReply | None:
+    """Return the refusal of arguments that no message can hold, or None where one can."""
+    level: list[Any] = [arguments]
+    for _ in range(MAX_NESTING):
+        level = [inner for value in level for inner in _inside(value)]
+        if not level:
+            return None
+    return ToolReply(f"The arguments are nested more than {MAX_NESTING} levels deep.", is_error=True)
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 class LocalShop:
@@ -68,6 +87,8 @@ class LocalShop:
 
     async def call(self, name: str, arguments: dict[str, Any]) -> ToolReply:
         """Call a tool over MCP; an unknown tool or wrong arguments are refusals like any other."""
+        if refusal := unsendable(arguments):
+            return refusal
         result = await self._client.call_tool(name, arguments)
         text = "".join(block.text for block in result.content if isinstance(block, TextContent))
         return ToolReply(text, bool(result.is_error))
