@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, PlainSerializer, ValidationError, field_validator, model_validator
 
 from tasks.core.errors import ConfigError
 from tasks.core.promotion_rules import PromotionRules
@@ -16,6 +16,8 @@ from tasks.core.scenario import Hurdle, Intent, Trap
 
 # What lies in `configs/` beside the profiles.
 NO_PROFILES = frozenset({"prices", "sunset"})
+# A set is in another order in each process; a profile must be told apart by what it says.
+IN_ORDER = PlainSerializer(sorted, return_type=list[str], when_used="json")
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 # `format` comes first: the others count on it.
@@ -95,7 +97,7 @@ class ValidationConfig(Record):
     similarity: Annotated[float, Field(gt=0, le=1)] = Field(
         0.95, description="Share of word triples that makes two conversations with the same calls near duplicates."
     )
-    private: frozenset[str] = Field(
+    private: Annotated[frozenset[str], IN_ORDER] = Field(
         frozenset({"user_id", "order_id", "email", "payment_method_id"}),
         description="Arguments whose values belong to one customer and must not be on both sides of the split.",
     )
@@ -129,7 +131,7 @@ class ProviderConfig(Record):
     )
     api_key_env: str = Field("ZAVA_API_KEY", description="Name of the environment variable that holds the key.")
     timeout_s: float = Field(120.0, gt=0, description="Client time-out of one request, in seconds.")
-    leave_out: frozenset[JobField] = Field(
+    leave_out: Annotated[frozenset[JobField], IN_ORDER] = Field(
         frozenset(), description="What this server refuses when a job is created; `method`: it wants the older form."
     )
     azure: AzureConfig | None = Field(None, description="Only, and always, with kind `azure`.")

@@ -1,6 +1,9 @@
 """Profiles: what is read, what is filled in and how a mistake is told."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,3 +90,14 @@ def test_a_hosted_provider_without_its_key_is_told_which_variable_to_set(monkeyp
     assert api_key(load_profile("local").provider) == "local"
     with pytest.raises(ConfigError, match="ZAVA_API_KEY"):
         api_key(load_profile("local", ("provider.kind=openai",)).provider)
+
+
+def test_a_profile_is_written_the_same_by_every_process() -> None:
+    code = "from tasks.core.config import load_profile; print(load_profile('local').model_dump_json())"
+    written = {
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, check=True, env={**os.environ, "PYTHONHASHSEED": seed}
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(written) == 1
