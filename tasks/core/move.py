@@ -11,8 +11,10 @@ Move = Literal["read", "write", "hand over", "ask", "confirm", "refuse", "tell"]
 
 HAND_OVER_TOOL = "transfer_to_human_agents"
 
-# Offers at the end of an answer are no questions of their own.
-_OFFER = re.compile(r"[^.!?]*\b(anything|something) else\b[^.!?]*\?", re.IGNORECASE)
+# What an agent says is a few sentences; a model that never ends must not cost minutes.
+_CHARS = 10_000
+_SENTENCE = re.compile(r"[^.!?]*[.!?]?")
+_OFFER = re.compile(r"\b(anything|something) else\b.*\?", re.IGNORECASE | re.DOTALL)
 _CONFIRM = re.compile(
     r"\(yes/no\)|\b(do you|please|can you|could you) confirm\b|\breply\b.*\byes\b"
     r"|\b(shall|should|may) i (proceed|go ahead|do (this|that|so))\b"
@@ -42,7 +44,8 @@ def act_of(text: str) -> Act:
     The order decides: a yes that is asked for before anything else, then a refusal, a hand-over, any other question or
     request; an offer of more help is no question.
     """
-    said = _OFFER.sub("", text)
+    # Offers at the end of an answer are no questions of their own.
+    said = "".join(sentence for sentence in _SENTENCE.findall(text[:_CHARS]) if not _OFFER.search(sentence))
     if "?" in said and _CONFIRM.search(said):
         return "confirm"
     if _REFUSE.search(said):
