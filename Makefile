@@ -22,8 +22,8 @@ install: $(STAMP) ## Make .venv and install, if anything changed
 run: install ## Run the whole loop with the profile PROFILE (default: local)
 	$(BIN)/zava run --profile $(PROFILE)
 
-test: install ## Run the test suite
-	$(BIN)/python -m pytest
+test: install ## Run the test suite, two files at a time
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: install ## Check style and types
 	$(BIN)/ruff check .

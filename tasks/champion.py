@@ -8,7 +8,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from tasks.artifacts import workspace
-from tasks.core.config import Profile, ProviderConfig
+from tasks.core.config import Profile
+from tasks.core.endpoints import ProviderConfig
 from tasks.core.errors import DataError
 from tasks.core.promotion import Champion
 from tasks.files import write_atomically

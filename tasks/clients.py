@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 import httpx2
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient, DefaultHttpxClient, OpenAI
 
-from tasks.core.config import AzureConfig, ProviderConfig, TrackingConfig, api_key
+from tasks.core.config import TrackingConfig, api_key
+from tasks.core.endpoints import AzureConfig, ProviderConfig
 from tasks.core.errors import ConfigError
 
 if TYPE_CHECKING:

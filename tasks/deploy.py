@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from tasks import train
 from tasks.clients import azure_client, openai_client
-from tasks.core.config import AzureConfig, ProviderConfig
 from tasks.core.deployment import Deployment, deployment_name
+from tasks.core.endpoints import AzureConfig, ProviderConfig
 from tasks.core.errors import ProviderError, ProviderUnavailableError
 from tasks.provider_errors import PASSING
 

@@ -12,8 +12,7 @@ from tasks.core.evaluation import DecisionSet
 from tasks.core.record import Record, sha256_of
 from tasks.core.training import TrainingJob
 from tasks.files import parse_json_lines, read_bytes, write_atomically
-from tasks.world import open_shop, served_tools
-from zava_mcp import policy
+from tasks.world import open_world
 
 
 class ModelCard(Record):
@@ -27,12 +26,15 @@ class ModelCard(Record):
 
 
 def served_contract(profile: Profile) -> Contract:
-    """Return the contract of the profile's shop as it is served now.
+    """Return the contract of the profile's world as it is served now.
 
     Raises:
+        ConfigError: The policy of a server cannot be read.
         DataError: The snapshot is missing or broken.
+        ServiceError: The server of the world does not answer.
     """
-    return contract_of(policy.text(), served_tools(open_shop(profile.world)))
+    world = open_world(profile.world)
+    return contract_of(world.policy, world.tools)
 
 
 def dataset_contract(dataset: Dataset) -> Contract:
@@ -73,24 +75,27 @@ def read_card(profile: Profile, name: str) -> ModelCard | None:
 
 
 def check_contract(profile: Profile, name: str, decisions: DecisionSet) -> None:
-    """See that a model and a decision set belong to the contract that the shop serves now.
+    """See that a model and a decision set belong to the contract that is served now.
 
     Raises:
+        ConfigError: The policy of a server cannot be read.
+        ServiceError: The server of the world does not answer.
         EvaluationError: One of them was made under another contract; the message says what changed.
     """
     served = served_contract(profile)
     path = Path(decisions.path)
     _, item = next(parse_json_lines(read_bytes(path), path))
     # The prompt of a decision may be a shorter one on purpose, so only its tools are compared.
-    asked = contract_of(policy.text(), item["item"]["tools"])
-    _refuse(f"The decisions in {decisions.path!r} were made", asked, served, "Build the dataset again.")
+    if tools := item["item"].get("tools"):
+        asked = served.model_copy(update={"tools": contract_of("", tools).tools})
+        _refuse(f"The decisions in {decisions.path!r} were made", asked, served, "Build the dataset again.")
     if card := read_card(profile, name):
         _refuse(f"Model {name!r} was trained", card.contract, served, "Train it again: `zava run`.")
 
 
 def _refuse(what: str, taught: Contract, served: Contract, way_out: str) -> None:
     if told := changes(taught, served):
-        raise EvaluationError(f"{what} under another contract than the shop serves now: {', '.join(told)}. {way_out}")
+        raise EvaluationError(f"{what} under another contract than is served now: {', '.join(told)}. {way_out}")
 
 
 def _path(profile: Profile, name: str) -> Path:

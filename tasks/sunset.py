@@ -8,7 +8,8 @@ import yaml
 from openai import OpenAI
 from pydantic import TypeAdapter, ValidationError
 
-from tasks.core.config import Profile, ProviderConfig
+from tasks.core.config import Profile
+from tasks.core.endpoints import ProviderConfig
 from tasks.core.errors import ConfigError
 from tasks.core.sunset import Sunset, What, sunsets_within
 from tasks.provider_errors import translated

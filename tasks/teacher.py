@@ -17,9 +17,10 @@ from tasks.ask import AnswerCache
 from tasks.blueprints import CENSUS, Hints, Place, blueprint_of, find_customers, read_hints, server_plan, shop_plan
 from tasks.clients import async_openai_client
 from tasks.core.blueprint import Blame, Blueprint, Take, TeacherReport, Usage, total
-from tasks.core.config import ChatConfig, Profile, TeacherConfig
+from tasks.core.config import Profile
 from tasks.core.conversation import Conversation
 from tasks.core.dataset import row_of
+from tasks.core.endpoints import ChatConfig, TeacherConfig
 from tasks.core.errors import (
     BudgetSpentError,
     ConfigError,

@@ -9,8 +9,9 @@ import openai
 from openai import Omit, OpenAI, omit
 from openai.types.fine_tuning import FineTuningJob
 
-from tasks.core.config import ProviderConfig, TrainingConfig
+from tasks.core.config import TrainingConfig
 from tasks.core.dataset import UploadedFile
+from tasks.core.endpoints import ProviderConfig
 from tasks.core.errors import ProviderError, ProviderUnavailableError
 from tasks.core.provider import JobField
 from tasks.core.training import FINISHED, JOB_STATES, TrainingJob, TrainingRequest

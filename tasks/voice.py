@@ -8,7 +8,7 @@ from openai import AsyncOpenAI
 
 from tasks.ask import AnswerCache, Request, ask
 from tasks.core.blueprint import Usage
-from tasks.core.config import BudgetConfig, ChatConfig
+from tasks.core.endpoints import BudgetConfig, ChatConfig
 from tasks.core.errors import BudgetSpentError, ProviderUnavailableError
 from tasks.core.evaluation import Answer
 from tasks.core.record import sha256_of

@@ -6,20 +6,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, Field, PlainSerializer, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from tasks.core.endpoints import IN_ORDER, Positive, ProviderConfig, TeacherConfig
 from tasks.core.errors import ConfigError
 from tasks.core.promotion_rules import PromotionRules
-from tasks.core.provider import JobField, ProviderKind
 from tasks.core.record import Record
 from tasks.core.scenario import Hurdle, Intent, Trap
 
 # What lies in `configs/` beside the profiles.
 NO_PROFILES = frozenset({"prices", "sunset"})
-# A set is in another order in each process; a profile must be told apart by what it says.
-IN_ORDER = PlainSerializer(sorted, return_type=list[str], when_used="json")
 Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(ge=1)]
 # `format` comes first: the others count on it.
 Gate = Literal["format", "policy", "provenance", "length", "execution", "goal", "duplicate", "near_duplicate"]
 
@@ -105,89 +102,6 @@ class ValidationConfig(Record):
         0.1, description="Largest share of the held-out customers' runs of eight words that training may hold too."
     )
     min_yield: Share = Field(0.9, description="Smallest share of conversations that must pass; less stops the run.")
-
-
-class AzureConfig(Record):
-    """What Azure's control plane needs to deploy a model; who may do so is read from the environment by its library."""
-
-    subscription_id: str
-    resource_group: str
-    account: str = Field(description="The Foundry or Azure OpenAI resource that trains and serves.")
-    training_type: Literal["Standard", "GlobalStandard", "DeveloperTier"] = Field(
-        "GlobalStandard", description="The tier to train in: where, and at what price."
-    )
-    sku: str = Field("DeveloperTier", description="Of a tuned model's deployment; this one costs by the token alone.")
-    base_sku: str = Field("GlobalStandard", description="Of a base model's deployment.")
-    capacity: Positive = Field(100, description="Of a deployment, in thousands of tokens a minute.")
-    management_url: str = Field("https://management.azure.com", description="Another one in a sovereign cloud.")
-
-
-class ProviderConfig(Record):
-    """Where models are trained and served. The key is read from the environment, never from the file."""
-
-    kind: ProviderKind = "local"
-    base_url: str | None = Field(
-        None, description="Of the OpenAI-shaped API, /v1 included; local and empty: the model server of `zava up`."
-    )
-    api_key_env: str = Field("ZAVA_API_KEY", description="Name of the environment variable that holds the key.")
-    timeout_s: float = Field(120.0, gt=0, description="Client time-out of one request, in seconds.")
-    leave_out: Annotated[frozenset[JobField], IN_ORDER] = Field(
-        frozenset(), description="What this server refuses when a job is created; `method`: it wants the older form."
-    )
-    azure: AzureConfig | None = Field(None, description="Only, and always, with kind `azure`.")
-
-    @model_validator(mode="after")
-    def _azure_goes_with_azure(self) -> Self:
-        if (self.kind == "azure") != (self.azure is not None):
-            raise ValueError("kind 'azure' and a section provider.azure go together")
-        return self
-
-
-class PriceConfig(Record):
-    """What a million tokens cost, in USD."""
-
-    prompt: float = Field(ge=0)
-    completion: float = Field(ge=0)
-
-
-class ChatConfig(Record):
-    """A model that plays a part in synthesis."""
-
-    model: str
-    provider: ProviderConfig | None = Field(None, description="Where it is served; left out: where models are trained.")
-    temperature: float | None = Field(None, ge=0, description="Left out: the provider's default.")
-    max_completion_tokens: Positive = 1024
-    price: PriceConfig | None = Field(None, description="Needed for a budget in money.")
-
-
-class BudgetConfig(Record):
-    """How much synthesis may spend in all, what earlier runs paid included. Requests in flight are still paid for."""
-
-    calls: Positive | None = Field(None, description="Answered requests.")
-    tokens: Positive | None = Field(None, description="Read and written.")
-    money: float | None = Field(None, gt=0, description="In USD, by the prices of the models.")
-
-
-class TeacherConfig(Record):
-    """Chat models that write the conversations, in the place of the programmatic expert."""
-
-    agent: ChatConfig = Field(description="Plays the agent, and writes the blueprints for a server.")
-    customer: ChatConfig | None = Field(None, description="Plays the customer; left out: the agent's model.")
-    concurrency: Positive = Field(4, description="Conversations at a time, each with one request in flight.")
-    max_turns: Positive = Field(20, description="Most turns of the customer.")
-    timeout_s: float = Field(300.0, gt=0, description="Of one request, retries included.")
-    budget: BudgetConfig = BudgetConfig()
-
-    @property
-    def speaks_for_customer(self) -> ChatConfig:
-        """The model that plays the customer."""
-        return self.customer or self.agent
-
-    @model_validator(mode="after")
-    def _priced(self) -> Self:
-        if self.budget.money is not None and not (self.agent.price and self.speaks_for_customer.price):
-            raise ValueError("a budget in money needs the price of both models")
-        return self
 
 
 class TrainingConfig(Record):

@@ -145,7 +145,7 @@ def test_a_broken_line_is_named_and_ends_with_one(tmp_path: Path) -> None:
     path.write_text('{"messages": [\n')
     code, out, _ = zava("validate", str(path))
     assert code == 1
-    assert out.startswith(f"error: {path}:1: not JSON: Expecting value at character 16 -> the line is cut off")
+    assert out.startswith(f"error: {path}:1: not JSON: Expecting value at character 15 -> the line is cut off")
 
 
 def test_a_file_that_cannot_be_read_ends_with_two(tmp_path: Path) -> None:
@@ -177,6 +177,8 @@ def test_a_model_that_does_not_exist_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_ctrl_c_shows_what_was_answered_and_the_same_command_goes_on_from_there(tmp_path: Path) -> None:
+    # A process that was started in the background ignores it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     asked: list[str] = []
 
     def interrupted(request: dict[str, Any]) -> dict[str, Any]:
@@ -235,7 +237,7 @@ def test_a_transcript_is_added_to_the_pack(tmp_path: Path) -> None:
     where = settings(tmp_path, replay__folder=tmp_path / "pack")
     code, out, _ = zava("replay", "add", str(transcript), *where)
     assert code == 0
-    assert "recorded/moved, about noah_brown_6181; its ids will be judged" in out
+    assert f"recorded/moved in {tmp_path / 'pack'}: noah_brown_6181; its ids will be judged." in out
     assert [path.name for path in (tmp_path / "pack").iterdir()] == ["moved.jsonl"]
 
 

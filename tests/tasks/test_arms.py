@@ -9,7 +9,8 @@ import pytest
 
 from tasks import measure
 from tasks.artifacts import Dataset
-from tasks.core.config import ArmConfig, Profile, ProviderConfig, load_profile
+from tasks.core.config import ArmConfig, Profile, load_profile
+from tasks.core.endpoints import ProviderConfig
 from tasks.core.errors import ConfigError
 from tasks.core.evaluation import EvalReport
 from tasks.evaluate import rank, read_decisions

@@ -6,7 +6,8 @@ import pytest
 from openai import InternalServerError
 
 from tasks.clients import MAX_RETRIES, async_openai_client, mlflow_client, openai_client
-from tasks.core.config import ProviderConfig, TrackingConfig
+from tasks.core.config import TrackingConfig
+from tasks.core.endpoints import ProviderConfig
 from tasks.core.errors import ConfigError
 from tests.fake_provider import FakeProvider, fault, say
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tasks import deploy
-from tasks.core.config import ProviderConfig, load_profile
+from tasks.core.config import load_profile
 from tasks.core.deployment import deployment_name
+from tasks.core.endpoints import ProviderConfig
 from tasks.core.errors import ConfigError, ProviderError, ProviderUnavailableError
 from tests.fake_azure import ACCOUNT, FakeAzure
 

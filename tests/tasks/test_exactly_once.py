@@ -25,8 +25,9 @@ from hypothesis.stateful import (
 )
 
 from tasks import mlflow_store, track_steps, train, upload, wait
-from tasks.core.config import ProviderConfig, TrackingConfig, TrainingConfig
+from tasks.core.config import TrackingConfig, TrainingConfig
 from tasks.core.dataset import DatasetFile
+from tasks.core.endpoints import ProviderConfig
 from tasks.core.errors import ProviderError, ProviderUnavailableError, TrainingFailedError
 from tasks.core.run import TrackedRun
 from tasks.core.training import TrainingJob, TrainingMetric, finished_model_id

@@ -59,8 +59,9 @@ def verdicts(conversations: Sequence[Conversation]) -> list[GateVerdict | None]:
 def judge() -> Iterator[Judge]:
     """Return the gates over one open shop, but those against duplicates, which no single conversation can fail."""
     gates = tuple(gate for gate in get_args(Gate) if not gate.endswith("duplicate"))
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(LocalShop(small_shop())) as shop:
-        keeper = Gatekeeper(ValidationConfig(gates=gates), shop)
+    world = RetailWorld(small_shop())
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(world.sandbox()) as sandbox:
+        keeper = Gatekeeper(ValidationConfig(gates=gates), sandbox, world.procedure)
         yield lambda one: portal.call(keeper.first_failure, one, row_of(one, shop_tools()))
 
 

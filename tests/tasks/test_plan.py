@@ -9,7 +9,8 @@ import yaml
 
 from tasks import plan
 from tasks.artifacts import Dataset
-from tasks.core.config import Profile, ProviderConfig, load_profile
+from tasks.core.config import Profile, load_profile
+from tasks.core.endpoints import ProviderConfig
 from tasks.core.errors import ConfigError
 from tasks.core.plan import Price, Usage, detectable_difference, evaluation_cost, price_of, training_cost
 from tasks.core.run import Stage

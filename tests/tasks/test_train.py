@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tasks import train
-from tasks.core.config import ProviderConfig, TrainingConfig
+from tasks.core.config import TrainingConfig
 from tasks.core.dataset import UploadedFile
+from tasks.core.endpoints import ProviderConfig
 from tasks.core.errors import ProviderError, ProviderUnavailableError
 from tasks.core.training import TrainingRequest
 from tasks.ledger import Ledger

@@ -16,6 +16,7 @@ from tasks.core.errors import DataError
 from tasks.core.habits import Habits
 from tasks.core.validation import FileReport, Limits
 from tasks.validate import FIRST_OF_A_KIND, validate_file
+from tasks.world import RetailWorld
 from tests.broken_files import BROKEN, LINE, Broken, Row, call, good_row
 from tests.core.test_gates import json_values, places
 from tests.worlds import ROOT, shop_tools, small_shop, small_view
@@ -123,7 +124,7 @@ def test_a_call_that_gives_another_result_in_the_shop_is_an_error_at_its_turn(tm
     row["tools"] = shop_tools()
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps(row) + "\n" + json.dumps(row).replace(f'"{user["user_id"]}"', '"mallory_1"'))
-    report = validate_file(path, small_shop())
+    report = validate_file(path, RetailWorld(small_shop()))
     assert report.errors == {"another-result": 1}
     [found] = [found for found in report.findings if found.severity == "error"]
     assert (found.line, found.path) == (2, "$.messages[2]")

@@ -115,7 +115,7 @@ def test_an_ended_job_is_not_cancelled(client: OpenAI, trained: FineTuningJob) -
         ({"suffix": "no spaces"}, 400, "suffix", "String should match pattern"),
         ({"seed": -1}, 400, "seed", "greater than or equal to 0"),
         ({"metadata": {"k": "v" * 513}}, 400, "metadata.k", "at most 512 characters"),
-        ({"method": {"type": "dpo"}}, 400, "method.type", "Input should be 'supervised'"),
+        ({"method": {"type": "reinforcement"}}, 400, "method.type", "Input should be 'supervised' or 'dpo'"),
         ({"extra_body": {"sufix": "a"}}, 400, "sufix", "Unrecognized request argument supplied: sufix"),
     ],
 )
