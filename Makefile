@@ -33,8 +33,8 @@ lint: install ## Check style and types
 base: install ## Make the small base model again, from nothing (about two hours on two idle cores)
 	$(BIN)/python -m infra.model_server.base.pretrain --out .zava/base/zava-base --tokens 36e6
 
-faults: install ## Break the provider at random in 1,000 runs; none may pay twice or lose a job (about ten minutes)
-	ZAVA_FAULT_RUNS=1000 $(BIN)/python -m pytest -q -s tests/tasks/test_exactly_once.py
+faults: install ## Break the provider at random in 1,000 runs and kill workers at five moments; no job may be lost or paid twice
+	ZAVA_FAULT_RUNS=1000 $(BIN)/python -m pytest -q -s tests/tasks/test_exactly_once.py tests/flows/test_interruption.py
 
 bench: install ## Run the benchmarks
 	@for bench in tests/bench/bench_*.py; do $(BIN)/python -m tests.bench.$$(basename $$bench .py) || exit 1; done

@@ -72,11 +72,11 @@ def test_several_bases_and_a_teacher_at_another_provider_are_ranked_with_base_an
         where = ProviderConfig(kind="compatible", base_url=elsewhere.base_url, api_key_env="TEACHER_KEY")
         teacher = ArmConfig(name="teacher", model="teacher", provider=where)
         with pytest.raises(ConfigError, match="TEACHER_KEY"):
-            measure.other_arm(profile, teacher, "tuned", data)
+            measure.other_arm(profile, teacher, "base", "tuned", data)
         monkeypatch.setenv("TEACHER_KEY", "k")
         base, tuned = reports(profile, data)
         arms = (ArmConfig(name="large", model="base-large"), teacher)
-        others = [measure.other_arm(profile, arm, "tuned", data) for arm in arms]
+        others = [measure.other_arm(profile, arm, "base", "tuned", data) for arm in arms]
         assert elsewhere.count(CHAT) == data.decisions.items
     assert provider.count(CHAT) == 3 * data.decisions.items
     ranked = rank(base, tuned, others, data.decisions, profile.evaluation)
@@ -100,7 +100,7 @@ def test_a_model_that_reads_no_system_prompt_gets_examples_as_turns_and_no_short
     assert base.metrics["next_tool_call_accuracy"].value == 0.0
     asked = provider.count(CHAT)
     arms = (ArmConfig(name="short", model="tuned", prompt="short"), ArmConfig(name="examples", examples=2))
-    short, examples = (measure.other_arm(profile, arm, "tuned", data) for arm in arms)
+    short, examples = (measure.other_arm(profile, arm, "base", "tuned", data) for arm in arms)
     # One question each whether the prompt is read at all; its other half is answered already.
     assert provider.count(CHAT) - asked == 2 + data.decisions.items
     assert examples.report is not None
