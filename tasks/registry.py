@@ -92,7 +92,10 @@ class Registry:
             "zava.base_model": wanted.base_model,
             "zava.provider": wanted.provider,
         }
-        made = self._client.create_model_version(self.name, source=f"models:/{source}", run_id=wanted.run_id, tags=tags)
+        # A server takes a model as the source only where it is named a second time; a store without one does not mind.
+        made = self._client.create_model_version(
+            self.name, source=f"models:/{source}", run_id=wanted.run_id, tags=tags, model_id=source
+        )
         return _read(made)
 
     def challenge(self, number: str) -> None:
