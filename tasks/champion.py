@@ -9,7 +9,6 @@ from pydantic import ValidationError
 
 from tasks.artifacts import workspace
 from tasks.core.config import Profile
-from tasks.core.endpoints import ProviderConfig
 from tasks.core.errors import DataError
 from tasks.core.promotion import Champion
 from tasks.files import write_atomically
@@ -43,7 +42,7 @@ def champion_here(profile: Profile) -> str | None:
         DataError: The file is broken.
     """
     champion = read_champion(profile)
-    return champion.model_id if champion and champion.provider == place_of(profile.provider) else None
+    return champion.model_id if champion and champion.provider == profile.provider.place else None
 
 
 def write_champion(profile: Profile, registry: Registry) -> None:
@@ -55,7 +54,7 @@ def write_champion(profile: Profile, registry: Registry) -> None:
     version = registry.version_at(CHAMPION)
     if version is None:
         return
-    here = version.provider == place_of(profile.provider)
+    here = version.provider == profile.provider.place
     champion = Champion(
         model_id=version.model_id,
         base_model=version.base_model,
@@ -67,8 +66,3 @@ def write_champion(profile: Profile, registry: Registry) -> None:
         since=float(registry.tag_of(version.number, SINCE_TAG) or 0),
     )
     write_atomically(champion_path(profile), champion.model_dump_json(indent=2).encode() + b"\n")
-
-
-def place_of(provider: ProviderConfig) -> str:
-    """Return where a model id means something; a local server may move to another port and is still the same."""
-    return provider.kind if provider.kind == "local" else f"{provider.kind}:{provider.base_url or ''}"

@@ -6,9 +6,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
-from tasks.core.errors import DataError
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from tasks.core.errors import ConfigError, DataError
+from tasks.core.record import Record
+
+R = TypeVar("R", bound=Record)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -65,6 +71,20 @@ def read_text(path: Path) -> str:
         return read_bytes(path).decode()
     except UnicodeDecodeError as error:
         raise DataError(f"{str(path)!r} is no text in UTF-8: {error.reason} at byte {error.start}.") from error
+
+
+def read_records(path: Path, kind: type[R]) -> list[R]:
+    """Return the records of a data file in YAML; none where there is no such file.
+
+    Raises:
+        ConfigError: The file is broken.
+    """
+    try:
+        return TypeAdapter(list[kind]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))  # type: ignore[valid-type]
+    except FileNotFoundError:
+        return []
+    except (ValidationError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"Cannot read {str(path)!r}: {error}") from error
 
 
 def parse_json_lines(content: bytes, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -2,9 +2,6 @@
 
 from pathlib import Path
 
-import yaml
-from pydantic import TypeAdapter, ValidationError
-
 from tasks.artifacts import Dataset, summaries
 from tasks.core.config import Profile
 from tasks.core.errors import ConfigError
@@ -24,6 +21,7 @@ from tasks.core.plan import (
 )
 from tasks.core.run import RunSummary, difference_of
 from tasks.core.training import TrainingJob
+from tasks.files import read_records
 
 # Beside the profiles.
 PRICES = Path("configs/prices.yaml")
@@ -35,12 +33,7 @@ def known_prices(path: Path = PRICES) -> list[Price]:
     Raises:
         ConfigError: The file is broken.
     """
-    try:
-        return TypeAdapter(list[Price]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return []
-    except (ValidationError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"Cannot read {str(path)!r}: {error}") from error
+    return read_records(path, Price)
 
 
 def plan_of(profile: Profile, dataset: Dataset) -> Plan:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from tasks import measure, report, track
 from tasks.artifacts import workspace
-from tasks.champion import place_of, write_champion
+from tasks.champion import write_champion
 from tasks.core.config import Profile
 from tasks.core.errors import DataError, PromotionError, ProviderError, ProviderUnavailableError
 from tasks.core.evaluation import Comparison
@@ -124,7 +124,7 @@ def _wanted(profile: Profile, summary: RunSummary) -> RegisteredVersion:
         number="",
         model_id=summary.model_id,
         base_model=summary.base_model,
-        provider=place_of(profile.provider),
+        provider=profile.provider.place,
         run_id=summary.tracked.run_id,
     )
 
@@ -146,7 +146,7 @@ def _evidence(profile: Profile, summary: RunSummary, champion: RegisteredVersion
 
 def _against(profile: Profile, champion: RegisteredVersion, summary: RunSummary) -> tuple[Comparison | None, str]:
     """Ask the champion the decisions of the run, and compare; say why where it cannot be asked any more."""
-    if champion.provider != place_of(profile.provider):
+    if champion.provider != profile.provider.place:
         return None, f"{champion.model_id!r}, the champion, is at {champion.provider!r} and was not asked."
     as_then = profile.model_copy(update={"evaluation": summary.evaluation})
     try:

@@ -108,7 +108,7 @@ def _is_of(profile: Profile, entry: LedgerEntry, listed: Mapping[str, FineTuning
     """Is an entry about this provider? A workspace may have used several."""
     if entry.request is None:
         return entry.job_id in listed
-    return entry.request.provider == train.name_of(profile.provider)
+    return entry.request.provider == profile.provider.place
 
 
 def _is_promising(job: FineTuningJob) -> bool:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tasks import train
 from tasks.artifacts import workspace
-from tasks.champion import place_of, write_champion
+from tasks.champion import write_champion
 from tasks.clients import openai_client
 from tasks.core.config import Profile
 from tasks.core.errors import PromotionError, ProviderError, ProviderUnavailableError
@@ -61,7 +61,7 @@ def _backwards(profile: Profile, registry: Registry, order: Order, at: float) ->
         raise PromotionError(
             f"Nothing to go back to: {found} of {registry.name!r} in MLflow. `zava promote` promotes a run's model."
         )
-    if previous.provider == place_of(profile.provider):
+    if previous.provider == profile.provider.place:
         _check_served(profile, previous)
     return Move(
         kind="rollback",

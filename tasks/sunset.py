@@ -4,14 +4,13 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import openai
-import yaml
 from openai import OpenAI
-from pydantic import TypeAdapter, ValidationError
 
 from tasks.core.config import Profile
 from tasks.core.endpoints import ProviderConfig
 from tasks.core.errors import ConfigError
 from tasks.core.sunset import Sunset, What, sunsets_within
+from tasks.files import read_records
 from tasks.provider_errors import translated
 
 # Beside the profiles. What Azure's model list calls the ends of a model, and what we call them.
@@ -26,12 +25,7 @@ def known_sunsets(path: Path = DATES) -> list[Sunset]:
     Raises:
         ConfigError: The file is broken.
     """
-    try:
-        return TypeAdapter(list[Sunset]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return []
-    except (ValidationError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"Cannot read {str(path)!r}: {error}") from error
+    return read_records(path, Sunset)
 
 
 def told_sunsets(client: OpenAI, provider: ProviderConfig, model: str) -> list[Sunset]:

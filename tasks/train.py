@@ -47,15 +47,10 @@ def request_of(
         hyperparameters={name: value for name, value in chosen.items() if value != "auto"},
         seed=config.seed,
         suffix=config.suffix,
-        provider=name_of(provider),
+        provider=provider.place,
         training_type=provider.azure.training_type if provider.azure else None,
         leave_out=provider.leave_out,
     )
-
-
-def name_of(provider: ProviderConfig) -> str:
-    """Return what tells a provider from others. A local server may move to another port and is still the same."""
-    return provider.kind if provider.kind == "local" else f"{provider.kind}:{provider.base_url or ''}"
 
 
 def version_of(client: OpenAI, model_id: str) -> str:

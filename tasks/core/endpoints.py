@@ -41,6 +41,11 @@ class ProviderConfig(Record):
     )
     azure: AzureConfig | None = Field(None, description="Only, and always, with kind `azure`.")
 
+    @property
+    def place(self) -> str:
+        """Where a model id means something; a local server may move to another port and is still the same."""
+        return self.kind if self.kind == "local" else f"{self.kind}:{self.base_url or ''}"
+
     @model_validator(mode="after")
     def _azure_goes_with_azure(self) -> Self:
         if (self.kind == "azure") != (self.azure is not None):
