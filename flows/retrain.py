@@ -1,15 +1,13 @@
 """The whole loop: from simulated conversations to a tuned model, the proof that it is better, and its promotion."""
 
-from datetime import UTC, datetime
-
 from prefect import flow, get_run_logger
-from prefect.runtime import flow_run
 
 from flows.bookkeeping import Bookkeeping
 from flows.build_dataset import build_dataset
 from flows.cancelling import cancel_jobs
 from flows.evaluate_model import evaluate_arms, evaluate_model
 from flows.promote_model import promote_model
+from flows.starting import named, wait_for_turn
 from flows.train_model import train_model
 from tasks import measure, recording, stages
 from tasks.core.config import Profile
@@ -17,18 +15,14 @@ from tasks.core.run import RunSummary, verdict
 from tasks.core.training import finished_model_id
 
 
-def run_name() -> str:
-    """Return a name such as `retrain local 2026-11-22 14:03`, in UTC."""
-    return f"retrain {flow_run.parameters['profile'].name} {datetime.now(UTC):%Y-%m-%d %H:%M}"
-
-
-@flow(name="retrain", flow_run_name=run_name, on_cancellation=[cancel_jobs])
+@flow(name="retrain", flow_run_name=named("retrain"), on_cancellation=[cancel_jobs])
 def retrain(profile: Profile) -> RunSummary:
     """Fine-tune the base on played conversations, measure both on held-out ones, promote what passes the gate.
 
     Safe to repeat: what an earlier run with the same profile made, also one that was killed, is used again.
     """
     measure.require_shop(profile)
+    wait_for_turn(profile, "retrain")
     log, books = get_run_logger(), Bookkeeping(profile)
     with books, recording.tracked_run(profile) as tracked:
         dataset = build_dataset(profile)

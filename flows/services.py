@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from infra.services import catalog
 from infra.services.errors import ServicesError
 from infra.services.supervisor import Service, ServiceStatus, Supervisor
+from tasks.artifacts import workspace
 from tasks.core.config import Profile
 from tasks.core.errors import ServiceError
 
@@ -13,7 +14,7 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost"})
 
 
 def needed(profile: Profile) -> tuple[Service, ...]:
-    """Return the services to run here for this profile, in the order in which they are stopped."""
+    """Return the services that the loop needs here for this profile, in the order in which they are stopped."""
     ports, workspace = profile.services, profile.workspace
     services = [catalog.shop(ports.shop_port, workspace, _world(profile))]
     if profile.provider.kind == "local" and _is_here(profile.provider.base_url or "", ports.model_port):
@@ -22,6 +23,19 @@ def needed(profile: Profile) -> tuple[Service, ...]:
         services.append(catalog.mlflow(ports.mlflow_port, workspace))
     services.append(catalog.prefect(ports.prefect_port, workspace))
     return tuple(services)
+
+
+def standing(profile: Profile) -> tuple[Service, ...]:
+    """Return the needed services and, after `zava deploy`, first those that run what it registered."""
+    return (*_of_deployment(profile), *needed(profile))
+
+
+def _of_deployment(profile: Profile) -> tuple[Service, ...]:
+    deployed = workspace(profile).deployed
+    if deployed is None or deployed.deployment.pool_type != "process":
+        return ()
+    ports = deployed.services
+    return (catalog.worker(ports.worker_port, profile.workspace, ports.prefect_port, deployed.deployment.pool),)
 
 
 def _world(profile: Profile) -> tuple[str, ...]:
@@ -37,17 +51,20 @@ def _is_here(address: str, port: int) -> bool:
 
 def supervisor(profile: Profile) -> Supervisor:
     """Return the supervisor of the profile's local services."""
-    return catalog.supervisor(profile.workspace, needed(profile))
+    return catalog.supervisor(profile.workspace, standing(profile))
 
 
-def up(profile: Profile, watch: Callable[[str, str], None] | None = None) -> list[str]:
+def up(profile: Profile, watch: Callable[[str, str], None] | None = None, *, loop_only: bool = False) -> list[str]:
     """Start what is not healthy and wait for all of it; return the names of those started.
+
+    What runs deployments comes after what it needs, and is left out with `loop_only`.
 
     Raises:
         ServiceError: A port is taken, or a service does not start.
     """
     try:
-        return supervisor(profile).up(watch=watch)
+        started = catalog.supervisor(profile.workspace, needed(profile)).up(watch=watch)
+        return started if loop_only else [*started, *supervisor(profile).up(watch=watch)]
     except ServicesError as error:
         raise ServiceError(str(error)) from error
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 import tasks
-from tasks.core.config import Profile
+from tasks.core.config import Profile, load_profile
 from tasks.core.dataset import DatasetFile, DatasetSplit
 from tasks.core.errors import DataError
 from tasks.core.evaluation import DecisionSet
@@ -68,6 +68,21 @@ class Workspace(NamedTuple):
     def alive(self) -> Path:
         """Which runs have a living process."""
         return self.root / "alive"
+
+    @property
+    def deployed(self) -> Profile | None:
+        """The profile that `zava deploy` registered last, with its overrides.
+
+        Raises:
+            ConfigError: The file is broken.
+        """
+        path = self.deployed_path
+        return load_profile(str(path)) if path.is_file() else None
+
+    @property
+    def deployed_path(self) -> Path:
+        """The file of the deployed profile."""
+        return self.root / "deployed.yaml"
 
     def dataset_folder(self, profile: Profile, shards: list[Path]) -> Path:
         """Return the folder of the dataset that these shards and gates make."""

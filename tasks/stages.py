@@ -20,6 +20,7 @@ from tasks import (
     checkpoints,
     deploy,
     evaluate,
+    lost,
     measure,
     measure_family,
     plan,
@@ -225,6 +226,12 @@ def replaying_family(profile: Profile, arm: str, model_id: str) -> FamilyReport:
 def reconciled_runs(profile: Profile) -> list[Finding]:
     """End the runs of this workspace whose process was killed."""
     return reconcile.runs(profile)
+
+
+@stage_task("reconciling", "begin lost runs again")
+def lost_runs(profile: Profile) -> list[Finding]:
+    """Schedule the lost runs of the profile's deployments again."""
+    return lost.begin_again(profile)
 
 
 @stage_task("reconciling", "settle the jobs")

@@ -2,7 +2,7 @@
 
 import typer
 
-from flows.cli import data, doctor, evaluate, promote, replay, run, services, shop, upkeep
+from flows.cli import data, deploy, doctor, evaluate, promote, replay, run, services, shop, upkeep
 from flows.cli.common import ZavaGroup
 
 HELP = """Make a small model call tools as reliably as a large one, prove it, and keep it that way.
@@ -30,6 +30,7 @@ for command in (
     promote.promote,
     promote.rollback,
     shop.chat,
+    deploy.deploy,
     upkeep.reconcile,
     upkeep.cleanup,
     upkeep.webhook,

@@ -24,22 +24,27 @@ ADVICE = {
 def up(profile: ProfileOption = "local", overrides: SetOption = None, as_json: JsonOption = False) -> None:
     """Start the local services and wait until they answer; those that are healthy are left alone.
 
+    After `zava deploy` the worker that runs what it registered is one of them.
+
     Example: `zava up --profile local`
     """
     config = read_profile(profile, overrides)
-    started = start(config)
+    started = start(config, loop_only=False)
     if as_json:
         print_json({"started": started, "services": [s._asdict() for s in _status(config)]})
     elif not started:
         out.print("All services are up already.")
 
 
-def start(config: "Profile") -> list[str]:
-    """Bring the services up, telling each one's progress on standard error; return the names of those started."""
+def start(config: "Profile", *, loop_only: bool = True) -> list[str]:
+    """Bring the services up, telling each one's progress on standard error; return the names of those started.
+
+    With `loop_only`, those that run deployments are left as they are.
+    """
     from flows import services
 
     began = time.monotonic()
-    addresses = {service.name: service.address for service in services.needed(config)}
+    addresses = {service.name: service.address for service in services.standing(config)}
     waiting: list[str] = []
     with err.status("Looking at the services") as spinner:
 
@@ -51,7 +56,7 @@ def start(config: "Profile") -> list[str]:
                 err.print(f"{name:8} ready after {time.monotonic() - began:5.1f} s  {addresses[name]}")
             spinner.update(f"Starting {', '.join(waiting)}")
 
-        return services.up(config, watch)
+        return services.up(config, watch, loop_only=loop_only)
 
 
 def down(profile: ProfileOption = "local", overrides: SetOption = None) -> None:

@@ -1,4 +1,4 @@
-"""The services of this project, as commands: the shop, the model server, MLflow and Prefect."""
+"""The services of this project, as commands: the shop, the model server, MLflow, Prefect and its worker."""
 
 import os
 import sys
@@ -96,6 +96,24 @@ def prefect(port: int, workspace: Path) -> Service:
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
             "PREFECT_API_URL": f"http://{HOST}:{port}/api",
             "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),
+        },
+    )
+
+
+def worker(port: int, workspace: Path, prefect_port: int, pool: str) -> Service:
+    """Return a Prefect worker that runs what a process pool is asked for; `port` is that of its health."""
+    command = (sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process")
+    return Service(
+        name="worker",
+        command=(*command, "--with-healthcheck"),
+        port=port,
+        port_key="services.worker_port",
+        address=f"pool {pool}",
+        health_url=f"http://{HOST}:{port}/health",
+        env={
+            **client_environment(workspace, prefect_port),
+            "PREFECT_WORKER_WEBSERVER_HOST": HOST,
+            "PREFECT_WORKER_WEBSERVER_PORT": str(port),
         },
     )
 

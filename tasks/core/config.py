@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from tasks.core.endpoints import IN_ORDER, Positive, ProviderConfig, TeacherConfig
 from tasks.core.errors import ConfigError
+from tasks.core.operation import DeploymentConfig
 from tasks.core.promotion_rules import PromotionRules
 from tasks.core.record import Record
 from tasks.core.scenario import Hurdle, Intent, Trap
@@ -195,6 +196,7 @@ class ServicesConfig(Record):
     mlflow_port: int = 5000
     model_port: int = 8766
     shop_port: int = 8765
+    worker_port: int = 8768
     models: Path = Field(
         Path("infra/model_server/base"), description="Folder of base models for the model server, one folder each."
     )
@@ -218,6 +220,7 @@ class Profile(Record):
     promotion: PromotionRules = PromotionRules()
     tracking: TrackingConfig = TrackingConfig()
     services: ServicesConfig = ServicesConfig()
+    deployment: DeploymentConfig = DeploymentConfig()
 
     @model_validator(mode="before")
     @classmethod

@@ -23,7 +23,7 @@ import httpx2
 from openai import AsyncOpenAI
 
 from infra.model_server.settings import BASE_MODELS
-from tests.infra.model_server.live import free_port
+from tests.ports import free_port
 
 WORDS = ["order", "item", "please", "address", "return", "number", "refund", "status", "email", "street", "card"]
 ONE_AT_A_TIME = 20

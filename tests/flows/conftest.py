@@ -1,20 +1,30 @@
-"""A real Prefect server, a real MLflow store, and a provider whose tuned model knows the right answers."""
+"""A real Prefect server with its scheduler, a real MLflow store, and a provider whose tuned model is always right."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prefect.testing.utilities import prefect_test_harness
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
+from infra.services import catalog
 from tasks.core.config import Profile
 from tests.fake_finetuning import FakeFinetuning, step_events
 from tests.loop import a_profile, model_of
+from tests.ports import free_port
 
 
 @pytest.fixture(scope="session")
-def prefect_server() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=180):
-        yield
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Run the server as `zava up` does: the one that Prefect itself offers for tests schedules nothing."""
+    folder, port = tmp_path_factory.mktemp("prefect"), free_port()
+    supervisor = catalog.supervisor(folder, (catalog.prefect(port, folder),))
+    supervisor.up()
+    client = {PREFECT_API_URL: f"http://127.0.0.1:{port}/api", PREFECT_HOME: str(catalog.prefect_home(folder))}
+    try:
+        with temporary_settings(client):
+            yield
+    finally:
+        supervisor.down()
 
 
 @pytest.fixture

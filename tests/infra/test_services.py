@@ -14,12 +14,7 @@ from infra.services import catalog, process
 from infra.services.errors import ServicesError
 from infra.services.ports import HOST, answers, is_free
 from infra.services.supervisor import Service, Supervisor
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+from tests.ports import free_port
 
 
 def a_service(name: str = "web", port: int | None = None, code: str | None = None) -> Service:

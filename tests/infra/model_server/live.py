@@ -3,7 +3,6 @@
 import os
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -19,15 +18,9 @@ from openai.types.fine_tuning import FineTuningJob
 
 from infra.model_server.app import build_app
 from infra.model_server.settings import Settings
+from tests.ports import free_port
 
 DEADLINE = 240.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def client_of(port: int, key: str = "unused") -> OpenAI:

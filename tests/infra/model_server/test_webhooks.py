@@ -17,6 +17,7 @@ from infra.model_server.jobs import JobStore, NewJob
 from infra.model_server.progress import Hyperparameters
 from infra.model_server.webhooks import Notifier, is_secret
 from tests.infra.model_server import live
+from tests.ports import free_port
 
 SECRET = "whsec_" + "c2VjcmV0IG9mIHRoaXMgdGVzdA=="
 
@@ -128,7 +129,7 @@ def test_what_could_not_be_delivered_waits_for_the_next_start_and_is_given_up_in
     receiver = Receiver()
     ended_jobs(JobStore(database, notifies=True))
     assert queued(database) == 3
-    with notifying(database, f"http://127.0.0.1:{live.free_port()}/nobody"):
+    with notifying(database, f"http://127.0.0.1:{free_port()}/nobody"):
         live.wait_until(
             lambda: bool(database.rows("SELECT id FROM deliveries WHERE attempts > 0")) or not queued(database),
             "a first attempt",
@@ -141,7 +142,7 @@ def test_what_could_not_be_delivered_waits_for_the_next_start_and_is_given_up_in
     new = NewJob("tiny", "file-a", None, None, 1, Hyperparameters(), None)
     ended_jobs_again.create(new, job_id="ftjob-last", most_waiting=9)
     ended_jobs_again.cancel("ftjob-last")
-    with notifying(database, f"http://127.0.0.1:{live.free_port()}/nobody"):
+    with notifying(database, f"http://127.0.0.1:{free_port()}/nobody"):
         live.wait_until(lambda: queued(database) == 0, "the report to be given up")
 
 

@@ -1,0 +1,172 @@
+"""What runs when: every flow as a deployment of a profile, with its schedules and limits."""
+
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import DeploymentCreate, DeploymentScheduleCreate, WorkPoolCreate
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions, StateType
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import ObjectNotFound
+from prefect.flows import Flow
+from pydantic import ValidationError
+
+from flows.automations import automate, tag_of
+from flows.build_dataset import build_dataset
+from flows.evaluate_model import evaluate_model
+from flows.promote_model import promote_model, rollback_model
+from flows.reconcile import reconcile
+from flows.retrain import retrain
+from flows.train_model import train_model
+from tasks.core.config import Profile
+from tasks.core.errors import ConfigError, ServiceError
+from tasks.core.operation import PoolType
+from tasks.lost import TAG
+
+FLOWS: tuple[Flow[..., Any], ...] = (
+    retrain,
+    build_dataset,
+    train_model,
+    evaluate_model,
+    promote_model,
+    rollback_model,
+    reconcile,
+)
+# Of these, one at a time in an experiment.
+TRAINING = frozenset({retrain.name, train_model.name})
+OVERLAP = {"queue": ConcurrencyLimitStrategy.ENQUEUE, "skip": ConcurrencyLimitStrategy.CANCEL_NEW}
+# Three signs of life fit into the time after which a run is lost; Prefect sends one every 30 s at most.
+BEATS = 3
+SCHEDULER_S = 60.0
+
+
+class Deployed(NamedTuple):
+    """One registered flow, and when it will begin by itself."""
+
+    flow: str
+    name: str
+    deployment_id: UUID
+    clock: CronSchedule | None
+    next_run: datetime | None = None
+
+
+def deploy(profile: Profile, *, patience_s: float = SCHEDULER_S) -> list[Deployed]:
+    """Register every flow on the work pool with the automations, and see that scheduled ones get runs; repeatable.
+
+    Raises:
+        ConfigError: A cron expression or a job variable is wrong, a pool is of another type, or a block is missing.
+        ServiceError: The scheduler makes no runs.
+    """
+    with get_client(sync_client=True) as client:
+        _provide_pool(client, profile.deployment.pool, profile.deployment.pool_type)
+        limit_id = _provide_limit(client, profile)
+        made = [_register(client, profile, flow, limit_id) for flow in FLOWS]
+        automate(client, profile)
+        return _scheduled(client, made, patience_s)
+
+
+def _provide_pool(client: SyncPrefectClient, name: str, kind: PoolType) -> None:
+    try:
+        pool = client.read_work_pool(name)
+    except ObjectNotFound:
+        templates = client.read_worker_metadata()
+        template = next(types[kind] for types in templates.values() if kind in types)["default_base_job_configuration"]
+        client.create_work_pool(WorkPoolCreate(name=name, type=kind, base_job_template=template))
+        return
+    if pool.type != kind:
+        raise ConfigError(f"Work pool {name!r} is of type {pool.type!r}, not {kind!r}; choose another deployment.pool.")
+
+
+def _provide_limit(client: SyncPrefectClient, profile: Profile) -> UUID:
+    """Return the limit of one retraining at a time that all profiles of an experiment share."""
+    name = f"retrain {profile.tracking.experiment}"
+    client.upsert_global_concurrency_limit_by_name(name, 1)
+    return client.read_global_concurrency_limit_by_name(name).id
+
+
+def _register(client: SyncPrefectClient, profile: Profile, flow: Flow[..., Any], limit_id: UUID) -> Deployed:
+    config, schedules = profile.deployment, _schedules(profile, flow)
+    wanted = DeploymentCreate(
+        flow_id=client.create_flow(flow),
+        name=profile.name,
+        description=flow.description,
+        schedules=schedules,
+        parameters={"profile": profile.model_dump(mode="json")},
+        parameter_openapi_schema=flow.parameters,
+        enforce_parameter_schema=True,
+        concurrency_options=ConcurrencyOptions(collision_strategy=OVERLAP[config.overlap]),
+        tags=[TAG, tag_of(profile), f"experiment:{profile.tracking.experiment}"],
+        work_pool_name=config.pool,
+        job_variables=_job_variables(profile),
+        path=config.folder or str(Path.cwd()),
+        entrypoint=f"{flow.fn.__module__.replace('.', '/')}.py:{flow.fn.__name__}",
+    ).model_dump(mode="json", exclude_unset=True)
+    # Asked for directly: the client's own call knows no shared limit, and would remove this one for all.
+    shared = {"global_concurrency_limit_id": str(limit_id) if flow.name in TRAINING else None}
+    made = client.request("POST", "/deployments/", json=wanted | shared)
+    deployment_id = UUID(made.json()["id"])
+    clock = schedules[0].schedule if schedules else None
+    return Deployed(flow.name, profile.name, deployment_id, clock)
+
+
+def _schedules(profile: Profile, flow: Flow[..., Any]) -> list[DeploymentScheduleCreate]:
+    wanted = {str(name): schedule for name, schedule in profile.deployment.schedules.items()}.get(flow.name)
+    if wanted is None:
+        return []
+    try:
+        clock = CronSchedule(cron=wanted.cron, timezone=wanted.timezone)
+    except ValidationError as error:
+        raise ConfigError(
+            f"deployment.schedules.{flow.name}.cron is {wanted.cron!r}, no cron expression; one is '0 3 * * 0'."
+        ) from error
+    return [DeploymentScheduleCreate(schedule=clock, active=True, slug=flow.name)]
+
+
+def _job_variables(profile: Profile) -> dict[str, Any]:
+    config = profile.deployment
+    given = config.job_variables.get("env") or {}
+    beat = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(int(config.lost_after_s / BEATS))}
+    return {**config.job_variables, "env": {**beat, **given}}
+
+
+def _scheduled(client: SyncPrefectClient, made: list[Deployed], patience_s: float) -> list[Deployed]:
+    """Wait until each scheduled deployment has a run to come: a healthy server may have a dead scheduler."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        told = [one._replace(next_run=_next_run(client, one.deployment_id)) if one.clock else one for one in made]
+        idle = [one for one in told if one.clock and one.next_run is None]
+        if not idle:
+            return told
+        if time.monotonic() > deadline:
+            raise ServiceError(
+                f"Prefect made no run of {idle[0].flow}/{idle[0].name} within {patience_s:.0f} s: its scheduler is "
+                "dead, though the server answers. Read the server's log; SQLAlchemy 2.1 is one cause."
+            )
+        time.sleep(0.5)
+
+
+def _next_run(client: SyncPrefectClient, deployment_id: UUID) -> datetime | None:
+    scheduled = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
+    runs = client.read_flow_runs(
+        deployment_filter=only(deployment_id),
+        flow_run_filter=FlowRunFilter(state=scheduled),
+        sort=FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC,
+        limit=1,
+    )
+    return runs[0].next_scheduled_start_time if runs else None
+
+
+def only(deployment_id: UUID) -> DeploymentFilter:
+    """Return the filter for what belongs to one deployment."""
+    return DeploymentFilter(id=DeploymentFilterId(any_=[deployment_id]))
