@@ -18,10 +18,11 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions, StateType
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.flows import Flow
 from pydantic import ValidationError
 
+from flows.add_transcript import add_transcript
 from flows.automations import automate, tag_of
 from flows.build_dataset import build_dataset
 from flows.evaluate_model import evaluate_model
@@ -42,6 +43,7 @@ FLOWS: tuple[Flow[..., Any], ...] = (
     promote_model,
     rollback_model,
     reconcile,
+    add_transcript,
 )
 # Of these, one at a time in an experiment.
 TRAINING = frozenset({retrain.name, train_model.name})
@@ -103,7 +105,7 @@ def _register(client: SyncPrefectClient, profile: Profile, flow: Flow[..., Any],
         description=flow.description,
         schedules=schedules,
         parameters={"profile": profile.model_dump(mode="json")},
-        parameter_openapi_schema=flow.parameters,
+        parameter_openapi_schema=flow.parameters.model_dump(exclude_unset=True),
         enforce_parameter_schema=True,
         concurrency_options=ConcurrencyOptions(collision_strategy=OVERLAP[config.overlap]),
         tags=[TAG, tag_of(profile), f"experiment:{profile.tracking.experiment}"],
@@ -114,7 +116,12 @@ def _register(client: SyncPrefectClient, profile: Profile, flow: Flow[..., Any],
     ).model_dump(mode="json", exclude_unset=True)
     # Asked for directly: the client's own call knows no shared limit, and would remove this one for all.
     shared = {"global_concurrency_limit_id": str(limit_id) if flow.name in TRAINING else None}
-    made = client.request("POST", "/deployments/", json=wanted | shared)
+    try:
+        made = client.request("POST", "/deployments/", json=wanted | shared)
+    except PrefectHTTPStatusError as error:
+        if not error.response.is_client_error:
+            raise
+        raise ConfigError(f"Prefect refuses {flow.name}/{profile.name}: {error.response.text}") from error
     deployment_id = UUID(made.json()["id"])
     clock = schedules[0].schedule if schedules else None
     return Deployed(flow.name, profile.name, deployment_id, clock)

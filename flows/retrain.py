@@ -9,7 +9,7 @@ from flows.evaluate_model import evaluate_arms, evaluate_model
 from flows.promote_model import promote_model
 from flows.starting import named, wait_for_turn
 from flows.train_model import train_model
-from tasks import measure, recording, stages
+from tasks import measure, mix, recording, stages
 from tasks.core.config import Profile
 from tasks.core.run import RunSummary, verdict
 from tasks.core.training import finished_model_id
@@ -19,10 +19,12 @@ from tasks.core.training import finished_model_id
 def retrain(profile: Profile) -> RunSummary:
     """Fine-tune the base on played conversations, measure both on held-out ones, promote what passes the gate.
 
-    Safe to repeat: what an earlier run with the same profile made, also one that was killed, is used again.
+    What failing transcripts were about is played more often. Safe to repeat: what an earlier run with the same profile
+    made, also one that was killed, is used again.
     """
     measure.require_shop(profile)
     wait_for_turn(profile, "retrain")
+    profile = mix.steered(profile)
     log, books = get_run_logger(), Bookkeeping(profile)
     with books, recording.tracked_run(profile) as tracked:
         dataset = build_dataset(profile)

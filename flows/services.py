@@ -31,11 +31,17 @@ def standing(profile: Profile) -> tuple[Service, ...]:
 
 
 def _of_deployment(profile: Profile) -> tuple[Service, ...]:
-    deployed = workspace(profile).deployed
-    if deployed is None or deployed.deployment.pool_type != "process":
+    deployed, folder = workspace(profile).deployed, profile.workspace
+    if deployed is None:
         return ()
-    ports = deployed.services
-    return (catalog.worker(ports.worker_port, profile.workspace, ports.prefect_port, deployed.deployment.pool),)
+    ports, config = deployed.services, deployed.deployment
+    services = []
+    if config.hooks:
+        command = ("-m", "flows.cli", "webhook", "--profile", str(workspace(profile).deployed_path))
+        services.append(catalog.webhook(ports.webhook_port, folder, ports.prefect_port, command))
+    if config.pool_type == "process":
+        services.append(catalog.worker(ports.worker_port, folder, ports.prefect_port, config.pool))
+    return tuple(services)
 
 
 def _world(profile: Profile) -> tuple[str, ...]:

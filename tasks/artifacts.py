@@ -70,6 +70,16 @@ class Workspace(NamedTuple):
         return self.root / "alive"
 
     @property
+    def transcripts(self) -> Path:
+        """Conversations that went wrong, as they came."""
+        return self.root / "transcripts"
+
+    @property
+    def failing(self) -> Path:
+        """What the customers of those conversations wanted."""
+        return self.root / "failing"
+
+    @property
     def deployed(self) -> Profile | None:
         """The profile that `zava deploy` registered last, with its overrides.
 

@@ -20,6 +20,7 @@ from tasks import (
     checkpoints,
     deploy,
     evaluate,
+    failing,
     lost,
     measure,
     measure_family,
@@ -44,6 +45,7 @@ from tasks.core.plan import Plan
 from tasks.core.run import Story, TrackedRun
 from tasks.core.standings import ArmOutcome, Standings
 from tasks.core.training import TrainingJob, finished_model_id
+from tasks.failing import Transcript
 from tasks.progress import stage
 
 P = ParamSpec("P")
@@ -220,6 +222,12 @@ def replaying(profile: Profile, arm: str, model_id: str) -> Story:
 def replaying_family(profile: Profile, arm: str, model_id: str) -> FamilyReport:
     """Play the stories of the replay pack with a model."""
     return measure_family.family(profile, arm, model_id)
+
+
+@stage_task("transcript", "put it into the replay pack")
+def taking_in(profile: Profile, transcript: Transcript) -> str:
+    """Make a failing transcript a story of the replay pack, and note what it was about."""
+    return failing.take_in(profile, transcript).id
 
 
 @stage_task("reconciling", "end the runs that were killed")

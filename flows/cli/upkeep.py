@@ -1,6 +1,5 @@
-"""`zava reconcile`, `zava cleanup`, `zava webhook`: what is left behind, and word from a provider."""
+"""`zava reconcile`, `zava cleanup`, `zava webhook`: what is left behind, and messages from outside."""
 
-import os
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 EveryOption = Annotated[
     float | None, typer.Option("--every", min=1, metavar="MINUTES", help="Stay, and do it again every so many minutes.")
 ]
-PortOption = Annotated[int, typer.Option("--port", min=1, max=65535, help="Where to listen.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Remove without asking.")]
 
 
@@ -65,24 +63,23 @@ def cleanup(
         _show(left_behind.removed(config, client, found), as_json)
 
 
-def webhook(profile: ProfileOption = "local", overrides: SetOption = None, port: PortOption = 8767) -> None:
-    """Receive a provider's signed messages about jobs on 127.0.0.1, so that a wait ends at once; end with Ctrl-C.
+def webhook(profile: ProfileOption = "local", overrides: SetOption = None) -> None:
+    """Receive signed messages on 127.0.0.1 that begin runs, as `deployment.hooks` says; after a deploy `zava up` does.
 
-    The secret of the endpoint is read from OPENAI_WEBHOOK_SECRET. Without this command, jobs are asked as ever.
+    POST /hooks/retrain and /hooks/contract begin a retraining, /hooks/transcript puts a failing conversation into the
+    replay pack and the scenario mix, /hooks/provider ends the wait for a job at once. They are signed by the Standard
+    Webhooks; the secrets (whsec_ and base64) are in ZAVA_HOOK_RETRAIN_SECRET and so on, OPENAI_WEBHOOK_SECRET for the
+    provider. Put a proxy with TLS in front. GET /healthz, /readyz and Prometheus' /metrics.
 
-    Example: `zava webhook --profile openai --port 8767`
+    Example: `zava webhook --set 'deployment.hooks={retrain: {parameters: [synthesis.intents]}, provider: {}}'`
     """
     import uvicorn
 
-    from flows.webhook import receiver
-    from tasks.artifacts import workspace
-    from tasks.core.errors import ConfigError
-
     config = read_profile(profile, overrides)
-    secret = os.environ.get("OPENAI_WEBHOOK_SECRET")
-    if not secret:
-        raise ConfigError("No secret to check signatures with: set the variable OPENAI_WEBHOOK_SECRET.")
-    uvicorn.run(receiver(workspace(config).bells, secret), host="127.0.0.1", port=port, log_level="warning")
+    prepare_clients(config)
+    from flows.webhook import receiver
+
+    uvicorn.run(receiver(config), host="127.0.0.1", port=config.services.webhook_port, log_level="warning")
 
 
 def _show(found: "list[Finding]", as_json: bool) -> None:

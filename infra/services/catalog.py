@@ -1,4 +1,4 @@
-"""The services of this project, as commands: the shop, the model server, MLflow, Prefect and its worker."""
+"""The services of this project, as commands: the shop, the model server, MLflow, Prefect, its worker, the webhooks."""
 
 import os
 import sys
@@ -115,6 +115,19 @@ def worker(port: int, workspace: Path, prefect_port: int, pool: str) -> Service:
             "PREFECT_WORKER_WEBSERVER_HOST": HOST,
             "PREFECT_WORKER_WEBSERVER_PORT": str(port),
         },
+    )
+
+
+def webhook(port: int, workspace: Path, prefect_port: int, command: tuple[str, ...]) -> Service:
+    """Return the receiver of messages from outside, which the command starts."""
+    return Service(
+        name="webhook",
+        command=(sys.executable, *command),
+        port=port,
+        port_key="services.webhook_port",
+        address=f"http://{HOST}:{port}/hooks",
+        health_url=f"http://{HOST}:{port}/healthz",
+        env=client_environment(workspace, prefect_port),
     )
 
 

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -197,6 +198,7 @@ class ServicesConfig(Record):
     model_port: int = 8766
     shop_port: int = 8765
     worker_port: int = 8768
+    webhook_port: int = 8767
     models: Path = Field(
         Path("infra/model_server/base"), description="Folder of base models for the model server, one folder each."
     )
@@ -267,10 +269,26 @@ def load_profile(name_or_path: str, overrides: tuple[str, ...] = ()) -> Profile:
         raise ConfigError(f"Profile {str(path)!r} is not a mapping of sections; see configs/local.yaml.")
     for override in overrides:
         _apply(raw, override)
+    return _validated(raw, str(path))
+
+
+def overridden(profile: Profile, values: Mapping[str, Any]) -> Profile:
+    """Return a profile with other values for some of its dotted keys.
+
+    Raises:
+        ConfigError: A key or value is wrong; the message names the nearest key.
+    """
+    raw = profile.model_dump(mode="json")
+    for key, value in values.items():
+        _put(raw, key, value)
+    return _validated(raw, profile.name)
+
+
+def _validated(raw: dict[str, Any], name: str) -> Profile:
     try:
         return Profile.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(f"Profile {str(path)!r}: {_explain(error)}") from error
+        raise ConfigError(f"Profile {name!r}: {_explain(error)}") from error
 
 
 def _find(name_or_path: str) -> Path:
@@ -290,16 +308,21 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     key, sign, text = override.partition("=")
     if not sign or not key:
         raise ConfigError(f"Override {override!r} is not of the form section.key=value.")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"Override {override!r}: {text!r} is not a YAML value: {error}") from error
+    _put(raw, key, value)
+
+
+def _put(raw: dict[str, Any], key: str, value: Any) -> None:
     *sections, last = key.split(".")
     target = raw
     for section in sections:
         target = target.setdefault(section, {})
         if not isinstance(target, dict):
-            raise ConfigError(f"Override {override!r}: {section!r} is a value, not a section.")
-    try:
-        target[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"Override {override!r}: {text!r} is not a YAML value: {error}") from error
+            raise ConfigError(f"Override {key!r}: {section!r} is a value, not a section.")
+    target[last] = value
 
 
 def _explain(error: ValidationError) -> str:

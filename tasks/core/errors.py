@@ -9,6 +9,7 @@
     ├── ProviderError        the model provider refused or broke its contract
     │   ├── ProviderUnavailableError   the provider is busy or out of reach; the same request may succeed later
     │   └── TrainingFailedError   a fine-tuning job ended without a usable model
+    ├── MessageError         a message from outside is not signed, or asks for what it may not
     ├── EvaluationError      two results cannot be compared, or nothing could be measured
     └── PromotionError       a promotion or a rollback is not possible as things stand
 
@@ -50,6 +51,10 @@ class ProviderUnavailableError(ProviderError):
 
 class TrainingFailedError(ProviderError):
     """A fine-tuning job ended without a usable model."""
+
+
+class MessageError(ZavaError):
+    """A message from outside is not signed as it should be, or asks for what it may not."""
 
 
 class EvaluationError(ZavaError):

@@ -1,5 +1,6 @@
 """How a profile runs by itself: on which work pool, when, and what becomes of a run that fails or is lost."""
 
+import re
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -10,6 +11,9 @@ from tasks.core.record import Record
 # What needs nothing but a profile, and so can begin by the clock.
 ScheduledFlow = Literal["retrain", "reconcile"]
 PoolType = Literal["process", "docker", "kubernetes", "ecs"]
+Hook = Literal["retrain", "contract", "transcript", "provider"]
+# No message from outside says where things are, who is asked, or what it may cost.
+SETTABLE = re.compile(r"seed|synthesis\.\w+|training\.(n_epochs|batch_size|learning_rate_multiplier|seed)")
 
 
 class ScheduleConfig(Record):
@@ -31,6 +35,22 @@ class ScheduleConfig(Record):
         return name
 
 
+class HookConfig(Record):
+    """Which messages a hook takes."""
+
+    parameters: tuple[str, ...] = Field(
+        (), description="Keys of the profile that a message may set, such as synthesis.intents; none by default."
+    )
+    per_minute: Annotated[int, Field(ge=1)] = Field(30, description="More signed messages than this are put off.")
+
+    @field_validator("parameters")
+    @classmethod
+    def _are_settable(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := [key for key in keys if not SETTABLE.fullmatch(key)]:
+            raise ValueError(f"no message may set {wrong[0]!r}; only keys of synthesis, of how long to train, and seed")
+        return keys
+
+
 class DeploymentConfig(Record):
     """What `zava deploy` registers."""
 
@@ -50,4 +70,7 @@ class DeploymentConfig(Record):
         None,
         pattern=r"^[a-z0-9-]+/[a-z0-9-]+$",
         description="A Prefect block, such as slack-webhook/team or webhook/pager, told of failed, late or lost runs.",
+    )
+    hooks: dict[Hook, HookConfig] = Field(
+        default_factory=dict, description="What messages from outside may begin; `zava up` receives them."
     )

@@ -18,6 +18,10 @@ from flows.cli.outcome import show
 from flows.cli.progress import StageLines
 from flows.cli.services import age
 from infra.services import catalog
+from tasks.artifacts import workspace
+from tasks.core.config import load_profile
+from tasks.core.operation import DeploymentConfig
+from tasks.files import write_atomically
 from tasks.progress import listening, stage
 from tasks.report import write_report
 from tests import runs
@@ -27,7 +31,7 @@ from tests.worlds import ROOT
 
 COMMANDS = [
     *("up", "down", "status", "run", "synthesize", "validate", "evaluate", "compare"),
-    *("replay", "chat", "promote", "rollback", "reconcile", "cleanup", "webhook", "doctor"),
+    *("replay", "chat", "promote", "rollback", "deploy", "reconcile", "cleanup", "webhook", "doctor"),
 ]
 
 
@@ -78,6 +82,18 @@ def test_status_of_nothing_is_three_and_machine_readable(tmp_path: Path) -> None
     code, out, _ = zava("status", "--json", *settings(tmp_path, services__prefect_port=1))
     assert code == 3
     assert {row["name"] for row in json.loads(out)} == {"shop", "model", "mlflow", "prefect"}
+
+
+def test_what_zava_deploy_registered_is_among_the_services(tmp_path: Path) -> None:
+    config = load_profile("local", (f"workspace={tmp_path}", "services.worker_port=1", "deployment.pool=mine"))
+    write_atomically(workspace(config).deployed_path, config.model_dump_json().encode())
+    code, out, _ = zava("status", "--json", "--set", f"workspace={tmp_path}")
+    worker = json.loads(out)[0]
+    assert (code, worker["name"], worker["port"], worker["address"]) == (3, "worker", 1, "pool mine")
+    on_docker = config.model_copy(update={"deployment": DeploymentConfig(pool_type="docker")})
+    write_atomically(workspace(config).deployed_path, on_docker.model_dump_json().encode())
+    _, out, _ = zava("status", "--json", "--set", f"workspace={tmp_path}")
+    assert "worker" not in {row["name"] for row in json.loads(out)}
 
 
 def test_a_taken_port_ends_up_with_three_and_names_the_key(tmp_path: Path) -> None:
@@ -312,6 +328,8 @@ def test_an_upload_without_a_job_is_shown_and_removed_only_after_a_yes(tmp_path:
 def test_a_receiver_without_a_secret_says_where_it_belongs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_WEBHOOK_SECRET", raising=False)
     code, _, err = zava("webhook", *settings(tmp_path))
+    assert (code, "deployment.hooks names no hook" in err) == (2, True)
+    code, _, err = zava("webhook", *settings(tmp_path, deployment__hooks="{provider: {}}"))
     assert (code, "set the variable OPENAI_WEBHOOK_SECRET" in err) == (2, True)
 
 

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
         (build_dataset, {}, "build the dataset of local"),
         (train_model, {}, "train base"),
         (evaluate_model, {"model_id": "base", "arm": "base"}, "evaluate base"),
-        (retrain, {}, "retrain local 20"),
+        (retrain, {}, "retrain local by hand 20"),
     ],
     ids=["build", "train", "evaluate", "retrain"],
 )

@@ -50,7 +50,7 @@ def test_a_run_makes_a_better_model_and_can_be_walked_back_to_its_data(
     assert kept == ["evaluation/comparison.json", "evaluation/standings.json"]
     with get_client(sync_client=True) as prefect:
         flow_run = prefect.read_flow_run(summary.prefect.run_id)  # type: ignore[arg-type]
-        assert flow_run.name.startswith("retrain local 20")
+        assert flow_run.name.startswith("retrain local by hand 20")
         wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["retrain-summary"]))
         artifacts = prefect.read_artifacts(artifact_filter=wanted)
     # The server is shared with other tests, and so are its artifacts: this run's is the one with its address.
