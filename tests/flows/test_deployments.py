@@ -1,12 +1,14 @@
 """`zava deploy` on a real Prefect server: a cron schedule that creates runs, limits, alerts, and lost runs."""
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import httpx2
 import pytest
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -19,11 +21,13 @@ from flows import deployments
 from flows.automations import HEARTBEAT, lost_runs, tag_of
 from flows.deployments import FLOWS, Deployed, deploy
 from flows.starting import wait_for_turn
+from flows.webhook import receiver
 from tasks import lost
-from tasks.core.config import Profile, load_profile
+from tasks.core.config import Profile, ReplayConfig, load_profile
 from tasks.core.errors import ConfigError, ServiceError
 from tasks.core.operation import DeploymentConfig
 from tests.listening import listener
+from tests.receiving import SECRET, receiving, signed
 from tests.workers import a_worker
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
@@ -139,14 +143,27 @@ def test_a_second_retraining_of_an_experiment_is_queued_or_skipped(
     client.set_flow_run_state(runs[0], Cancelled(), force=True)
 
 
-def test_a_schedule_fires_and_a_worker_runs_the_loop(
-    profile: Profile, client: SyncPrefectClient, tmp_path: Path
+def test_a_schedule_and_a_message_begin_runs_and_a_worker_runs_them(
+    profile: Profile, client: SyncPrefectClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The clock of the server decides; the test waits for the run that it made, and asks for none.
-    changed, made = deployed(profile, schedules=EVERY_MINUTE)
+    monkeypatch.setenv("ZAVA_HOOK_TRANSCRIPT_SECRET", SECRET)
+    folder = shutil.copytree("configs/replay", tmp_path / "replay")
+    profile = profile.model_copy(update={"replay": ReplayConfig(folder=folder, seeds=0)})
+    changed, made = deployed(profile, schedules=EVERY_MINUTE, hooks={"transcript": {}})
+    said = {"role": "user", "content": "I am Noah Brown, 80279. Why is my order late?"}
+    body = json.dumps({"name": "noah-late", "messages": [said]}).encode()
     with a_worker(tmp_path / "worker.log", pool="zava"):
+        with receiving(receiver(changed)) as address:
+            answer = httpx2.post(f"{address}/hooks/transcript", content=body, headers=signed(body), trust_env=False)
+        assert answer.status_code == 202
+        # The clock of the server decides about the other run; nobody asks for it here.
         first = _first_run(client, made["retrain"].deployment_id)
         done = until(client, first.id, is_over, seconds=240)
+        added = until(client, UUID(answer.json()["run"]), is_over, seconds=240)
+    assert added.state is not None
+    assert added.state.type == StateType.COMPLETED, added.state.message
+    assert added.name.startswith(f"add a transcript to {changed.name} by webhook 20")
+    assert (folder / "noah-late.jsonl").is_file()
     assert done.state is not None
     assert done.state.type == StateType.COMPLETED, done.state.message
     assert done.auto_scheduled

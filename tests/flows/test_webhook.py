@@ -1,4 +1,4 @@
-"""Messages from outside on a real port and a real Prefect server: one run for each that may begin one, none for others."""
+"""Messages from outside, on a real port and a real Prefect server: those that may begin a run begin one."""
 
 import json
 import socket
