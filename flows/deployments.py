@@ -1,6 +1,7 @@
 """What runs when: every flow as a deployment of a profile, with its schedules and limits."""
 
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,8 +64,10 @@ class Deployed(NamedTuple):
     next_run: datetime | None = None
 
 
-def deploy(profile: Profile, *, patience_s: float = SCHEDULER_S) -> list[Deployed]:
-    """Register every flow on the work pool with the automations, and see that scheduled ones get runs; repeatable.
+def deploy(
+    profile: Profile, flows: Sequence[Flow[..., Any]] = FLOWS, *, patience_s: float = SCHEDULER_S
+) -> list[Deployed]:
+    """Register flows on the work pool, with the automations, and see that scheduled ones get runs; safe to repeat.
 
     Raises:
         ConfigError: A cron expression or a job variable is wrong, a pool is of another type, or a block is missing.
@@ -73,7 +76,7 @@ def deploy(profile: Profile, *, patience_s: float = SCHEDULER_S) -> list[Deploye
     with get_client(sync_client=True) as client:
         _provide_pool(client, profile.deployment.pool, profile.deployment.pool_type)
         limit_id = _provide_limit(client, profile)
-        made = [_register(client, profile, flow, limit_id) for flow in FLOWS]
+        made = [_register(client, profile, flow, limit_id) for flow in flows]
         automate(client, profile)
         return _scheduled(client, made, patience_s)
 

@@ -120,8 +120,9 @@ def services(folder: Path) -> Iterator[tuple[Profile, Supervisor]]:
     try:
         server.up()
         from flows.deployments import deploy
+        from flows.retrain import retrain
 
-        deploy(profile)
+        deploy(profile, [retrain])
         receiver.up()
         yield profile, receiver
     finally:

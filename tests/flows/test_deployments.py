@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import httpx2
@@ -14,12 +15,17 @@ from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.events import emit_event
+from prefect.flows import Flow
 from prefect.states import AwaitingRetry, Cancelled, Crashed, Pending, Running
 from pydantic import SecretStr
 
 from flows import deployments
+from flows.add_transcript import add_transcript
 from flows.automations import HEARTBEAT, lost_runs, tag_of
+from flows.build_dataset import build_dataset
 from flows.deployments import FLOWS, Deployed, deploy
+from flows.reconcile import reconcile
+from flows.retrain import retrain
 from flows.starting import wait_for_turn
 from flows.webhook import receiver
 from tasks import lost
@@ -41,14 +47,14 @@ def client() -> Iterator[SyncPrefectClient]:
         yield client
 
 
-def deployed(profile: Profile, **config: object) -> tuple[Profile, dict[str, Deployed]]:
-    """Deploy under a name and for an experiment of this test alone."""
+def deployed(profile: Profile, *flows: Flow[..., Any], **config: object) -> tuple[Profile, dict[str, Deployed]]:
+    """Deploy flows under a name and for an experiment of this test alone."""
     own = f"p{uuid4().hex[:12]}"
     tracking = profile.tracking.model_copy(update={"experiment": own})
     changed = profile.model_copy(
         update={"name": own, "tracking": tracking, "deployment": DeploymentConfig.model_validate(config)}
     )
-    return changed, {one.flow: one for one in deploy(changed)}
+    return changed, {one.flow: one for one in deploy(changed, flows)}
 
 
 def until(client: SyncPrefectClient, run_id: UUID, claim: Callable[[FlowRun], bool], seconds: float = 120) -> FlowRun:
@@ -66,7 +72,7 @@ def is_over(run: FlowRun) -> bool:
 def test_every_flow_is_registered_with_its_form_its_tags_and_its_limit(
     profile: Profile, client: SyncPrefectClient
 ) -> None:
-    changed, made = deployed(profile, overlap="skip")
+    changed, made = deployed(profile, *FLOWS, overlap="skip")
     assert set(made) == {flow.name for flow in FLOWS}
     for one in made.values():
         kept = client.read_deployment(one.deployment_id)
@@ -82,13 +88,13 @@ def test_every_flow_is_registered_with_its_form_its_tags_and_its_limit(
 def test_a_cron_schedule_creates_runs_and_deploying_again_leaves_one_schedule_or_none(
     profile: Profile, client: SyncPrefectClient
 ) -> None:
-    changed, made = deployed(profile, schedules=EVERY_MINUTE)
+    changed, made = deployed(profile, retrain, reconcile, schedules=EVERY_MINUTE)
     assert made["retrain"].next_run is not None
     assert made["reconcile"].next_run is None
-    deploy(changed)  # the second time, limits and schedules are there already
+    deploy(changed, [retrain])
     [schedule] = client.read_deployment(made["retrain"].deployment_id).schedules
     assert (schedule.schedule.cron, schedule.schedule.timezone) == ("* * * * *", "Europe/Berlin")  # type: ignore[union-attr]
-    deploy(changed.model_copy(update={"deployment": DeploymentConfig()}))
+    deploy(changed.model_copy(update={"deployment": DeploymentConfig()}), [retrain])
     assert client.read_deployment(made["retrain"].deployment_id).schedules == []
 
 
@@ -97,7 +103,7 @@ def test_a_scheduler_that_makes_no_runs_is_an_error(profile: Profile, monkeypatc
     monkeypatch.setattr(deployments, "_next_run", lambda *_: None)
     config = DeploymentConfig.model_validate({"schedules": EVERY_MINUTE})
     with pytest.raises(ServiceError, match="its scheduler is dead, though the server answers"):
-        deploy(profile.model_copy(update={"deployment": config}), patience_s=0.0)
+        deploy(profile.model_copy(update={"deployment": config}), [retrain], patience_s=0.0)
 
 
 @pytest.mark.parametrize(
@@ -112,13 +118,13 @@ def test_a_scheduler_that_makes_no_runs_is_an_error(profile: Profile, monkeypatc
 def test_what_cannot_be_registered_is_told(profile: Profile, config: dict[str, object], told: str) -> None:
     deployed(profile)
     with pytest.raises(ConfigError, match=told):
-        deployed(profile, **config)
+        deployed(profile, retrain, **config)
 
 
 @pytest.mark.parametrize("kind", ["docker", "kubernetes", "ecs"])
 def test_flows_wait_for_workers_of_other_kinds(profile: Profile, client: SyncPrefectClient, kind: str) -> None:
     image = {"image": "zava:1", "env": {"A": "b"}}
-    _, made = deployed(profile, pool=f"pool-{kind}", pool_type=kind, job_variables=image, folder="/opt/zava")
+    _, made = deployed(profile, retrain, pool=f"pool-{kind}", pool_type=kind, job_variables=image, folder="/opt/zava")
     kept = client.read_deployment(made["retrain"].deployment_id)
     assert client.read_work_pool(f"pool-{kind}").type == kind
     assert (kept.path, kept.job_variables["image"]) == ("/opt/zava", "zava:1")
@@ -129,10 +135,9 @@ def test_flows_wait_for_workers_of_other_kinds(profile: Profile, client: SyncPre
 def test_a_second_retraining_of_an_experiment_is_queued_or_skipped(
     profile: Profile, client: SyncPrefectClient, overlap: str
 ) -> None:
-    first, made = deployed(profile, overlap=overlap)
-    second = first.model_copy(update={"name": f"{first.name}-too"})
-    theirs = {one.flow: one for one in deploy(second)}
-    runs = [client.create_flow_run_from_deployment(one["retrain"].deployment_id).id for one in (made, theirs)]
+    first, made = deployed(profile, retrain, overlap=overlap)
+    [theirs] = deploy(first.model_copy(update={"name": f"{first.name}-too"}), [retrain])
+    runs = [client.create_flow_run_from_deployment(one.deployment_id).id for one in (made["retrain"], theirs)]
     for run_id in runs:
         client.set_flow_run_state(run_id, Pending())
     states = [client.read_flow_run(run_id).state for run_id in runs]
@@ -149,7 +154,7 @@ def test_a_schedule_and_a_message_begin_runs_and_a_worker_runs_them(
     monkeypatch.setenv("ZAVA_HOOK_TRANSCRIPT_SECRET", SECRET)
     folder = shutil.copytree("configs/replay", tmp_path / "replay")
     profile = profile.model_copy(update={"replay": ReplayConfig(folder=folder, seeds=0)})
-    changed, made = deployed(profile, schedules=EVERY_MINUTE, hooks={"transcript": {}})
+    changed, made = deployed(profile, retrain, add_transcript, schedules=EVERY_MINUTE, hooks={"transcript": {}})
     said = {"role": "user", "content": "I am Noah Brown, 80279. Why is my order late?"}
     body = json.dumps({"name": "noah-late", "messages": [said]}).encode()
     with a_worker(tmp_path / "worker.log", pool="zava"):
@@ -169,7 +174,7 @@ def test_a_schedule_and_a_message_begin_runs_and_a_worker_runs_them(
     assert done.auto_scheduled
     assert done.name.startswith(f"retrain {changed.name} by schedule 20")
     # The last one has no schedule any more, so that the server of the other tests has nothing more to do.
-    deploy(changed.model_copy(update={"deployment": DeploymentConfig()}))
+    deploy(changed.model_copy(update={"deployment": DeploymentConfig()}), [retrain])
 
 
 def _first_run(client: SyncPrefectClient, deployment_id: UUID) -> FlowRun:
@@ -180,7 +185,7 @@ def _first_run(client: SyncPrefectClient, deployment_id: UUID) -> FlowRun:
 def test_failed_late_and_lost_runs_are_told_to_a_webhook(profile: Profile, client: SyncPrefectClient) -> None:
     with listener() as (address, received):
         Webhook(url=SecretStr(address)).save("pager", overwrite=True)
-        _, made = deployed(profile, alerts="webhook/pager")
+        _, made = deployed(profile, build_dataset, alerts="webhook/pager")
         run = client.create_flow_run_from_deployment(made["build-dataset"].deployment_id)
         client.set_flow_run_state(run.id, Crashed(message='it "broke"'), force=True)
         told = json.loads(received.get(timeout=60))
@@ -193,7 +198,7 @@ def test_failed_late_and_lost_runs_are_told_to_a_webhook(profile: Profile, clien
 def test_a_run_without_a_sign_of_life_is_lost_and_begins_again_a_bounded_number_of_times(
     profile: Profile, client: SyncPrefectClient
 ) -> None:
-    changed, made = deployed(profile, retries=1)
+    changed, made = deployed(profile, retrain, retries=1)
     [old] = client.read_automations_by_name(f"{changed.name}: lost runs")
     client.delete_automation(old.id)
     client.create_automation(lost_runs(changed, timedelta(seconds=10)))

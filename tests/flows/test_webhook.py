@@ -14,6 +14,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows import deployments, webhook
 from flows.deployments import Deployed, deploy
+from flows.retrain import retrain as retrain_flow
 from flows.webhook import LARGEST_BODY, receiver
 from tasks.artifacts import workspace
 from tasks.core.config import Profile, load_profile
@@ -46,7 +47,7 @@ def deployed(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> 
     profile = a_profile("http://127.0.0.1:9/v1", tmp_path_factory.mktemp("webhook"))
     config = DeploymentConfig.model_validate({"hooks": HOOKS})
     profile = profile.model_copy(update={"name": f"w{uuid4().hex[:12]}", "deployment": config})
-    return profile, {one.flow: one for one in deploy(profile)}
+    return profile, {one.flow: one for one in deploy(profile, [retrain_flow])}
 
 
 @pytest.fixture(scope="module")
