@@ -44,6 +44,18 @@ def _of_deployment(profile: Profile) -> tuple[Service, ...]:
     return tuple(services)
 
 
+def retire(profile: Profile) -> None:
+    """Stop those services of the last deployment that this profile would run in another way."""
+    before = workspace(profile).deployed
+    if before is None or before == profile:
+        return
+    # The receiver reads its hooks at the start. A worker goes on: what it is at would be lost.
+    pools = [(one.deployment.pool, one.deployment.pool_type, one.services) for one in (before, profile)]
+    names = {"webhook"} if pools[0] == pools[1] else {"webhook", "worker"}
+    others = tuple(service for service in _of_deployment(profile) if service.name in names)
+    catalog.supervisor(profile.workspace, others).down()
+
+
 def _world(profile: Profile) -> tuple[str, ...]:
     if profile.world.snapshot:
         return ("--snapshot", str(profile.world.snapshot))

@@ -1,15 +1,17 @@
 """Takes a failing transcript in: a member of the replay pack, and more of its kind in the scenarios."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
 from tasks.artifacts import workspace
 from tasks.core.config import Profile
+from tasks.core.errors import DataError
 from tasks.core.family import Member
 from tasks.core.record import Record
-from tasks.files import write_atomically
+from tasks.files import read_bytes, write_atomically
 from tasks.mix import Failing, intents_of, note
 from tasks.replay_add import add_member, read_transcript
 from tasks.world import open_shop
@@ -31,9 +33,9 @@ def take_in(profile: Profile, transcript: Transcript) -> Member:
     """
     folder = workspace(profile).transcripts
     said, goal = folder / f"{transcript.name}.json", folder / f"{transcript.name}.goal.json"
-    write_atomically(said, json.dumps({"messages": transcript.messages}).encode())
+    _keep(said, {"messages": transcript.messages})
     if transcript.goal is not None:
-        write_atomically(goal, json.dumps(transcript.goal).encode())
+        _keep(goal, transcript.goal)
     member = add_member(
         said, open_shop(profile.world), profile.replay.folder, None if transcript.goal is None else goal
     )
@@ -41,3 +43,10 @@ def take_in(profile: Profile, transcript: Transcript) -> Member:
     wanted = called if member.goal is None else [call.name for call in member.goal] or called
     note(profile, Failing(name=transcript.name, intents=intents_of(wanted)))
     return member
+
+
+def _keep(path: Path, value: Any) -> None:
+    content = json.dumps(value).encode()
+    if path.exists() and read_bytes(path) != content:
+        raise DataError(f"There is another transcript in {str(path)!r}; give this one another name.")
+    write_atomically(path, content)

@@ -22,6 +22,7 @@ def deploy(profile: ProfileOption = "local", overrides: SetOption = None, as_jso
 
     Example: `zava deploy --set 'deployment.schedules.retrain={cron: "0 3 * * 0", timezone: Europe/Berlin}'`
     """
+    from flows import services
     from tasks.artifacts import workspace
     from tasks.files import write_atomically
 
@@ -32,6 +33,7 @@ def deploy(profile: ProfileOption = "local", overrides: SetOption = None, as_jso
 
     with err.status("Registering, and waiting for the first scheduled runs"):
         made = register(config)
+    services.retire(config)
     # JSON is YAML too; `zava up` starts from it what these deployments need.
     write_atomically(workspace(config).deployed_path, config.model_dump_json(indent=2).encode())
     start(config, loop_only=False)

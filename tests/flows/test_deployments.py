@@ -101,7 +101,7 @@ def test_a_cron_schedule_creates_runs_and_deploying_again_leaves_one_schedule_or
 def test_a_scheduler_that_makes_no_runs_is_an_error(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
     # Nothing of the deployment but its schedule says that runs are due.
     monkeypatch.setattr(deployments, "_next_run", lambda *_: None)
-    config = DeploymentConfig.model_validate({"schedules": EVERY_MINUTE})
+    config = DeploymentConfig.model_validate({"schedules": EVERY_MINUTE, "pool": "idle"})
     with pytest.raises(ServiceError, match="its scheduler is dead, though the server answers"):
         deploy(profile.model_copy(update={"deployment": config}), [retrain], patience_s=0.0)
 
@@ -154,10 +154,12 @@ def test_a_schedule_and_a_message_begin_runs_and_a_worker_runs_them(
     monkeypatch.setenv("ZAVA_HOOK_TRANSCRIPT_SECRET", SECRET)
     folder = shutil.copytree("configs/replay", tmp_path / "replay")
     profile = profile.model_copy(update={"replay": ReplayConfig(folder=folder, seeds=0)})
-    changed, made = deployed(profile, retrain, add_transcript, schedules=EVERY_MINUTE, hooks={"transcript": {}})
+    changed, made = deployed(
+        profile, retrain, add_transcript, pool="clock", schedules=EVERY_MINUTE, hooks={"transcript": {}}
+    )
     said = {"role": "user", "content": "I am Noah Brown, 80279. Why is my order late?"}
     body = json.dumps({"name": "noah-late", "messages": [said]}).encode()
-    with a_worker(tmp_path / "worker.log", pool="zava"):
+    with a_worker(tmp_path / "worker.log", pool="clock"):
         with receiving(receiver(changed)) as address:
             answer = httpx2.post(f"{address}/hooks/transcript", content=body, headers=signed(body), trust_env=False)
         assert answer.status_code == 202

@@ -63,7 +63,7 @@ def test_where_the_right_calls_are_told_they_say_what_was_wanted(profile: Profil
 
 def test_another_transcript_of_the_same_name_is_refused(profile: Profile) -> None:
     take_in(profile, a_transcript())
-    with pytest.raises(DataError, match="another replay member"):
+    with pytest.raises(DataError, match="another transcript"):
         take_in(profile, a_transcript(messages=a_transcript().messages[:3]))
 
 
