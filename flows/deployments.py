@@ -126,7 +126,7 @@ def _register(client: SyncPrefectClient, profile: Profile, flow: Flow[..., Any],
             raise
         raise ConfigError(f"Prefect refuses {flow.name}/{profile.name}: {error.response.text}") from error
     deployment_id = UUID(made.json()["id"])
-    clock = schedules[0].schedule if schedules else None
+    clock = next((one.schedule for one in schedules if isinstance(one.schedule, CronSchedule)), None)
     return Deployed(flow.name, profile.name, deployment_id, clock)
 
 

@@ -4,13 +4,17 @@ It covers the message's id, its time and its body. A message whose time is more 
 that what was overheard is of no use later; one that is repeated within that time is known by its id.
 """
 
+import base64
 import os
 from collections.abc import Mapping, Sequence
 
-from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook, WebhookVerificationError
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from tasks.core.errors import ConfigError, MessageError
 from tasks.core.operation import Hook
+
+# In bytes, of a key that nobody guesses.
+SHORTEST_KEY = 16
 
 
 def secret_variable(hook: Hook) -> str:
@@ -25,13 +29,16 @@ def verifiers(hook: Hook) -> list[Webhook]:
         ConfigError: The variable is not set, or holds no secret.
     """
     variable = secret_variable(hook)
-    try:
-        checks = [Webhook(secret) for secret in os.environ.get(variable, "").split()]
-    except (ValueError, EmptyWebhookSecretError) as error:
-        raise ConfigError(f"{variable} holds no secret: it is 'whsec_' and a key in base64.") from error
-    if not checks:
+    secrets = os.environ.get(variable)
+    if not secrets:
         raise ConfigError(f"No secret to check signatures with: set the variable {variable} ('whsec_' and base64).")
-    return checks
+    try:
+        keys = [base64.b64decode(text.removeprefix("whsec_"), validate=True) for text in secrets.split()]
+    except ValueError as error:
+        raise ConfigError(f"{variable} holds no secret: one is 'whsec_' and a key in base64.") from error
+    if any(len(key) < SHORTEST_KEY for key in keys):
+        raise ConfigError(f"{variable} holds a secret that could be guessed: a key has {SHORTEST_KEY} bytes or more.")
+    return [Webhook(key) for key in keys]
 
 
 def check(body: bytes, headers: Mapping[str, str], checks: Sequence[Webhook]) -> str:

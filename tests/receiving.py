@@ -1,6 +1,7 @@
 """A receiver of webhooks on a real port, and messages for it: signed as the specification says, or not."""
 
 import base64
+import contextvars
 import hashlib
 import hmac
 import threading
@@ -30,7 +31,7 @@ def receiving(app: Starlette) -> Iterator[str]:
     """Serve an application in a thread of this process; yield its address."""
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
-    thread = threading.Thread(target=server.run)
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(server.run,))
     thread.start()
     try:
         while not server.started:

@@ -60,7 +60,7 @@ def _table(made: "list[Deployed]") -> Table:
         table.add_column(heading)
     for one in made:
         clock = f"{one.clock.cron} {one.clock.timezone}" if one.clock else "when asked"
-        table.add_row(f"{one.flow}/{one.name}", clock, one.next_run and f"{one.next_run:%Y-%m-%d %H:%M} UTC")
+        table.add_row(f"{one.flow}/{one.name}", clock, f"{one.next_run:%Y-%m-%d %H:%M} UTC" if one.next_run else "")
     return table
 
 

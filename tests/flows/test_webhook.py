@@ -206,7 +206,7 @@ def test_a_receiver_needs_hooks_and_their_secrets(
     deployed: tuple[Profile, dict[str, Deployed]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     profile = deployed[0]
-    for value in ("", "whsec_", "no base64!"):
+    for value in ("", "whsec_", "whsec_AAAA", "no base64!"):
         monkeypatch.setenv("ZAVA_HOOK_CONTRACT_SECRET", value)
         with pytest.raises(ConfigError, match="ZAVA_HOOK_CONTRACT_SECRET"):
             receiver(profile)

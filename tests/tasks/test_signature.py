@@ -35,9 +35,9 @@ def test_a_signature_is_of_one_body_and_one_id(body: str, other: str, message_id
 
 
 def test_an_old_secret_holds_beside_its_successor(monkeypatch: pytest.MonkeyPatch) -> None:
-    new = f"whsec_{base64.b64encode(b'the successor').decode()}"
+    new = f"whsec_{base64.b64encode(b'the successor of it').decode()}"
     monkeypatch.setenv("ZAVA_HOOK_RETRAIN_SECRET", f"{new} {SECRET}")
-    for key in (KEY, b"the successor"):
+    for key in (KEY, b"the successor of it"):
         assert check(b"{}", signed(b"{}", key=key), verifiers("retrain")) == "msg-1"
     with pytest.raises(MessageError):
         check(b"{}", signed(b"{}", key=b"a third"), verifiers("retrain"))
