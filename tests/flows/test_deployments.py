@@ -16,6 +16,8 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.events import emit_event
 from prefect.flows import Flow
+from prefect.logging import disable_run_logger
+from prefect.runtime import flow_run
 from prefect.states import AwaitingRetry, Cancelled, Crashed, Pending, Running
 from pydantic import SecretStr
 
@@ -39,6 +41,12 @@ from tests.workers import a_worker
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 
 EVERY_MINUTE = {"retrain": {"cron": "* * * * *", "timezone": "Europe/Berlin"}}
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Profile:
+    """A profile that is deployed and not run."""
+    return load_profile("local", (f"workspace={tmp_path}",))
 
 
 @pytest.fixture
@@ -70,9 +78,9 @@ def is_over(run: FlowRun) -> bool:
 
 
 def test_every_flow_is_registered_with_its_form_its_tags_and_its_limit(
-    profile: Profile, client: SyncPrefectClient
+    plain: Profile, client: SyncPrefectClient
 ) -> None:
-    changed, made = deployed(profile, *FLOWS, overlap="skip")
+    changed, made = deployed(plain, *FLOWS, overlap="skip")
     assert set(made) == {flow.name for flow in FLOWS}
     for one in made.values():
         kept = client.read_deployment(one.deployment_id)
@@ -86,9 +94,9 @@ def test_every_flow_is_registered_with_its_form_its_tags_and_its_limit(
 
 
 def test_a_cron_schedule_creates_runs_and_deploying_again_leaves_one_schedule_or_none(
-    profile: Profile, client: SyncPrefectClient
+    plain: Profile, client: SyncPrefectClient
 ) -> None:
-    changed, made = deployed(profile, retrain, reconcile, schedules=EVERY_MINUTE)
+    changed, made = deployed(plain, retrain, reconcile, schedules=EVERY_MINUTE)
     assert made["retrain"].next_run is not None
     assert made["reconcile"].next_run is None
     deploy(changed, [retrain])
@@ -98,12 +106,12 @@ def test_a_cron_schedule_creates_runs_and_deploying_again_leaves_one_schedule_or
     assert client.read_deployment(made["retrain"].deployment_id).schedules == []
 
 
-def test_a_scheduler_that_makes_no_runs_is_an_error(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scheduler_that_makes_no_runs_is_an_error(plain: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
     # Nothing of the deployment but its schedule says that runs are due.
     monkeypatch.setattr(deployments, "_next_run", lambda *_: None)
     config = DeploymentConfig.model_validate({"schedules": EVERY_MINUTE, "pool": "idle"})
     with pytest.raises(ServiceError, match="its scheduler is dead, though the server answers"):
-        deploy(profile.model_copy(update={"deployment": config}), [retrain], patience_s=0.0)
+        deploy(plain.model_copy(update={"deployment": config}), [retrain], patience_s=0.0)
 
 
 @pytest.mark.parametrize(
@@ -115,16 +123,16 @@ def test_a_scheduler_that_makes_no_runs_is_an_error(profile: Profile, monkeypatc
     ],
     ids=["cron", "pool", "block"],
 )
-def test_what_cannot_be_registered_is_told(profile: Profile, config: dict[str, object], told: str) -> None:
-    deployed(profile)
+def test_what_cannot_be_registered_is_told(plain: Profile, config: dict[str, object], told: str) -> None:
+    deployed(plain)
     with pytest.raises(ConfigError, match=told):
-        deployed(profile, retrain, **config)
+        deployed(plain, retrain, **config)
 
 
 @pytest.mark.parametrize("kind", ["docker", "kubernetes", "ecs"])
-def test_flows_wait_for_workers_of_other_kinds(profile: Profile, client: SyncPrefectClient, kind: str) -> None:
+def test_flows_wait_for_workers_of_other_kinds(plain: Profile, client: SyncPrefectClient, kind: str) -> None:
     image = {"image": "zava:1", "env": {"A": "b"}}
-    _, made = deployed(profile, retrain, pool=f"pool-{kind}", pool_type=kind, job_variables=image, folder="/opt/zava")
+    _, made = deployed(plain, retrain, pool=f"pool-{kind}", pool_type=kind, job_variables=image, folder="/opt/zava")
     kept = client.read_deployment(made["retrain"].deployment_id)
     assert client.read_work_pool(f"pool-{kind}").type == kind
     assert (kept.path, kept.job_variables["image"]) == ("/opt/zava", "zava:1")
@@ -133,9 +141,9 @@ def test_flows_wait_for_workers_of_other_kinds(profile: Profile, client: SyncPre
 
 @pytest.mark.parametrize("overlap", ["queue", "skip"])
 def test_a_second_retraining_of_an_experiment_is_queued_or_skipped(
-    profile: Profile, client: SyncPrefectClient, overlap: str
+    plain: Profile, client: SyncPrefectClient, overlap: str
 ) -> None:
-    first, made = deployed(profile, retrain, overlap=overlap)
+    first, made = deployed(plain, retrain, overlap=overlap)
     [theirs] = deploy(first.model_copy(update={"name": f"{first.name}-too"}), [retrain])
     runs = [client.create_flow_run_from_deployment(one.deployment_id).id for one in (made["retrain"], theirs)]
     for run_id in runs:
@@ -184,10 +192,10 @@ def _first_run(client: SyncPrefectClient, deployment_id: UUID) -> FlowRun:
     return min(runs, key=lambda run: run.expected_start_time or run.created)
 
 
-def test_failed_late_and_lost_runs_are_told_to_a_webhook(profile: Profile, client: SyncPrefectClient) -> None:
+def test_failed_late_and_lost_runs_are_told_to_a_webhook(plain: Profile, client: SyncPrefectClient) -> None:
     with listener() as (address, received):
         Webhook(url=SecretStr(address)).save("pager", overwrite=True)
-        _, made = deployed(profile, build_dataset, alerts="webhook/pager")
+        _, made = deployed(plain, build_dataset, alerts="webhook/pager")
         run = client.create_flow_run_from_deployment(made["build-dataset"].deployment_id)
         client.set_flow_run_state(run.id, Crashed(message='it "broke"'), force=True)
         told = json.loads(received.get(timeout=60))
@@ -198,9 +206,9 @@ def test_failed_late_and_lost_runs_are_told_to_a_webhook(profile: Profile, clien
 
 
 def test_a_run_without_a_sign_of_life_is_lost_and_begins_again_a_bounded_number_of_times(
-    profile: Profile, client: SyncPrefectClient
+    plain: Profile, client: SyncPrefectClient
 ) -> None:
-    changed, made = deployed(profile, retrain, retries=1)
+    changed, made = deployed(plain, retrain, retries=1)
     [old] = client.read_automations_by_name(f"{changed.name}: lost runs")
     client.delete_automation(old.id)
     client.create_automation(lost_runs(changed, timedelta(seconds=10)))
@@ -223,14 +231,15 @@ def test_a_run_without_a_sign_of_life_is_lost_and_begins_again_a_bounded_number_
     assert is_over(client.read_flow_run(run.id))
 
 
-def test_only_a_scheduled_run_waits_for_its_turn(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_scheduled_run_waits_for_its_turn(plain: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
     config = DeploymentConfig.model_validate({"schedules": {"reconcile": {"cron": "0 * * * *", "jitter_minutes": 5}}})
-    changed = profile.model_copy(update={"deployment": config})
+    changed = plain.model_copy(update={"deployment": config})
     pauses: list[float] = []
-    for tags in ("[]", '["auto-scheduled"]'):
-        monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__TAGS", tags)
-        wait_for_turn(changed, "reconcile", pauses.append)
-        wait_for_turn(changed, "retrain", pauses.append)
+    for tags in ((), ("auto-scheduled",)):
+        monkeypatch.setattr(flow_run, "tags", tags, raising=False)
+        with disable_run_logger():
+            wait_for_turn(changed, "reconcile", pauses.append)
+            wait_for_turn(changed, "retrain", pauses.append)
     [pause] = pauses
     assert 0 <= pause <= 300
 

@@ -20,7 +20,6 @@ from tasks.artifacts import workspace
 from tasks.core.config import Profile, load_profile
 from tasks.core.errors import ConfigError
 from tasks.core.operation import DeploymentConfig
-from tests.loop import a_profile
 from tests.ports import free_port
 from tests.receiving import SECRET, receiving, signed
 
@@ -44,9 +43,9 @@ def secrets() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def deployed(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Profile, dict[str, Deployed]]:
-    profile = a_profile("http://127.0.0.1:9/v1", tmp_path_factory.mktemp("webhook"))
-    config = DeploymentConfig.model_validate({"hooks": HOOKS})
-    profile = profile.model_copy(update={"name": f"w{uuid4().hex[:12]}", "deployment": config})
+    folder, config = tmp_path_factory.mktemp("webhook"), DeploymentConfig.model_validate({"hooks": HOOKS})
+    profile = load_profile("local", (f"workspace={folder}", f"name=w{uuid4().hex[:12]}"))
+    profile = profile.model_copy(update={"deployment": config})
     return profile, {one.flow: one for one in deploy(profile, [retrain_flow])}
 
 
