@@ -156,6 +156,7 @@ def test_a_second_retraining_of_an_experiment_is_queued_or_skipped(
     client.set_flow_run_state(runs[0], Cancelled(), force=True)
 
 
+@pytest.mark.timeout(900)
 def test_a_schedule_and_a_message_begin_runs_and_a_worker_runs_them(
     profile: Profile, client: SyncPrefectClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,8 +174,8 @@ def test_a_schedule_and_a_message_begin_runs_and_a_worker_runs_them(
         assert answer.status_code == 202
         # The clock of the server decides about the other run; nobody asks for it here.
         first = _first_run(client, made["retrain"].deployment_id)
-        done = until(client, first.id, is_over, seconds=240)
-        added = until(client, UUID(answer.json()["run"]), is_over, seconds=240)
+        done = until(client, first.id, is_over, seconds=400)
+        added = until(client, UUID(answer.json()["run"]), is_over, seconds=400)
     assert added.state is not None
     assert added.state.type == StateType.COMPLETED, added.state.message
     assert added.name.startswith(f"add a transcript to {changed.name} by webhook 20")
