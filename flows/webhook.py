@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import UUID
 
 import anyio
 import httpx
@@ -37,7 +38,9 @@ log = logging.getLogger(__name__)
 # Of a message, in bytes; of its arrival and of Prefect's answer, in seconds.
 LARGEST_BODY = 64 * 1024
 ARRIVAL_S = 10.0
-PREFECT_S = 10.0
+PREFECT_S = 20.0
+# Requests to Prefect in flight: more of them only wait for its database.
+AT_ONCE = 8
 AWAY = (httpx.HTTPError, PrefectHTTPStatusError, TimeoutError, ObjectNotFound)
 
 
@@ -91,6 +94,8 @@ class Receiver:
             hook: (hook, Gate(hook, config)) for hook, config in profile.deployment.hooks.items()
         }
         self._client: PrefectClient | None = None
+        self._deployments: dict[str, UUID] = {}
+        self._turns = anyio.CapacityLimiter(AT_ONCE)
         self.metrics = CollectorRegistry()
         self._answers = Counter(
             "zava_webhook_messages", "Messages by hook and status.", ("hook", "status"), registry=self.metrics
@@ -143,17 +148,24 @@ class Receiver:
         """Ask Prefect for the run, the same one for the same message."""
         try:
             with anyio.fail_after(PREFECT_S):
-                deployment = await self.prefect.read_deployment_by_name(f"{wanted.flow}/{self._profile.name}")
-                run = await self.prefect.create_flow_run_from_deployment(
-                    deployment.id,
-                    parameters=wanted.parameters,
-                    tags=[BY_WEBHOOK, f"hook:{hook}"],
-                    idempotency_key=f"{hook}:{message_id}",
-                )
+                async with self._turns:
+                    run = await self.prefect.create_flow_run_from_deployment(
+                        await self._deployment(wanted.flow),
+                        parameters=wanted.parameters,
+                        tags=[BY_WEBHOOK, f"hook:{hook}"],
+                        idempotency_key=f"{hook}:{message_id}",
+                    )
         except AWAY as error:
+            self._deployments.clear()
             log.warning("No run for message %s of hook %s: %s", message_id, hook, error)
             raise Refusal(503, "Prefect takes no run now; send it again later.", retry_after_s=30) from error
         return {"run": str(run.id), "address": f"{PREFECT_UI_URL.value()}/runs/flow-run/{run.id}"}
+
+    async def _deployment(self, flow: str) -> UUID:
+        if flow not in self._deployments:
+            found = await self.prefect.read_deployment_by_name(f"{flow}/{self._profile.name}")
+            self._deployments[flow] = found.id
+        return self._deployments[flow]
 
     async def is_ready(self) -> bool:
         """Does Prefect answer?"""
