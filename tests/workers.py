@@ -40,7 +40,7 @@ def submit(deployment_id: UUID, profile: Profile) -> UUID:
 
 
 @contextmanager
-def a_worker(log: Path, pool: str = POOL) -> Iterator[psutil.Popen]:
+def a_worker(log: Path, pool: str = POOL, limit: int = 1) -> Iterator[psutil.Popen]:
     """Run a worker; at the end it is killed with -9, and the run that it was at with it."""
     env = {
         **os.environ,
@@ -48,7 +48,7 @@ def a_worker(log: Path, pool: str = POOL) -> Iterator[psutil.Popen]:
         "PREFECT_HOME": str(PREFECT_HOME.value()),
         "PYTHONPATH": str(Path.cwd()),
     }
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--limit", "1"]
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--limit", str(limit)]
     with log.open("ab") as out, psutil.Popen(command, env=env, stdout=out, stderr=subprocess.STDOUT) as worker:
         try:
             yield worker

@@ -156,7 +156,7 @@ def test_a_second_retraining_of_an_experiment_is_queued_or_skipped(
     client.set_flow_run_state(runs[0], Cancelled(), force=True)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1300)
 def test_a_schedule_and_a_message_begin_runs_and_a_worker_runs_them(
     profile: Profile, client: SyncPrefectClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,14 +168,13 @@ def test_a_schedule_and_a_message_begin_runs_and_a_worker_runs_them(
     )
     said = {"role": "user", "content": "I am Noah Brown, 80279. Why is my order late?"}
     body = json.dumps({"name": "noah-late", "messages": [said]}).encode()
-    with a_worker(tmp_path / "worker.log", pool="clock"):
+    with a_worker(tmp_path / "worker.log", pool="clock", limit=2):
         with receiving(receiver(changed)) as address:
             answer = httpx2.post(f"{address}/hooks/transcript", content=body, headers=signed(body), trust_env=False)
         assert answer.status_code == 202
+        added = until(client, UUID(answer.json()["run"]), is_over, seconds=600)
         # The clock of the server decides about the other run; nobody asks for it here.
-        first = _first_run(client, made["retrain"].deployment_id)
-        done = until(client, first.id, is_over, seconds=400)
-        added = until(client, UUID(answer.json()["run"]), is_over, seconds=400)
+        done = _first_done(client, made["retrain"].deployment_id, seconds=600)
     assert added.state is not None
     assert added.state.type == StateType.COMPLETED, added.state.message
     assert added.name.startswith(f"add a transcript to {changed.name} by webhook 20")
@@ -188,9 +187,15 @@ def test_a_schedule_and_a_message_begin_runs_and_a_worker_runs_them(
     deploy(changed.model_copy(update={"deployment": DeploymentConfig()}), [retrain])
 
 
-def _first_run(client: SyncPrefectClient, deployment_id: UUID) -> FlowRun:
-    runs = client.read_flow_runs(deployment_filter=deployments.only(deployment_id))
-    return min(runs, key=lambda run: run.expected_start_time or run.created)
+def _first_done(client: SyncPrefectClient, deployment_id: UUID, seconds: float) -> FlowRun:
+    """Return the run that ended first. The worker chooses among those that are due."""
+    end = time.monotonic() + seconds
+    while True:
+        runs = client.read_flow_runs(deployment_filter=deployments.only(deployment_id))
+        if done := [run for run in runs if is_over(run)]:
+            return done[0]
+        assert time.monotonic() < end, [run.state for run in runs]
+        time.sleep(0.5)
 
 
 def test_failed_late_and_lost_runs_are_told_to_a_webhook(plain: Profile, client: SyncPrefectClient) -> None:
