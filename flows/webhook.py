@@ -157,7 +157,7 @@ class Receiver:
                     )
         except AWAY as error:
             self._deployments.clear()
-            log.warning("No run for message %s of hook %s: %s", message_id, hook, error)
+            log.warning("No run for message %s of hook %s: %r", message_id, hook, error)
             raise Refusal(503, "Prefect takes no run now; send it again later.", retry_after_s=30) from error
         return {"run": str(run.id), "address": f"{PREFECT_UI_URL.value()}/runs/flow-run/{run.id}"}
 

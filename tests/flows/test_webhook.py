@@ -71,8 +71,13 @@ def post(address: str, hook: str, body: bytes, headers: dict[str, str]) -> httpx
 
 
 def send(address: str, hook: str, message: object, message_id: str | None = None) -> httpx2.Response:
-    body = json.dumps(message).encode()
-    return post(address, hook, body, signed(body, message_id or uuid4().hex))
+    """Send a message as senders do: again, where the receiver says that Prefect is too busy."""
+    body, message_id = json.dumps(message).encode(), message_id or uuid4().hex
+    for _ in range(10):
+        answer = post(address, hook, body, signed(body, message_id))
+        if answer.status_code != 503:
+            break
+    return answer
 
 
 def runs(client: SyncPrefectClient, one: Deployed) -> list[FlowRun]:
@@ -169,7 +174,8 @@ def test_without_prefect_a_message_is_put_off_and_taken_when_it_comes_again(
         temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api"}),
         receiving(receiver(deployed[0])) as alone,
     ):
-        answer = send(alone, "retrain", MIX, message_id)
+        body = json.dumps(MIX).encode()
+        answer = post(alone, "retrain", body, signed(body, message_id))
         ready = httpx2.get(f"{alone}/readyz", trust_env=False, timeout=60)
     assert (answer.status_code, answer.headers["retry-after"], ready.status_code) == (503, "30", 503)
     assert send(address, "retrain", MIX, message_id).status_code == 202
