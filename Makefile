@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install run test lint stop clean base faults bench
+.PHONY: help install run test lint stop clean base faults bench teacher
 
 help: ## Say what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,9 @@ faults: install ## Break the provider at random in 1,000 runs and kill workers a
 
 bench: install ## Run the benchmarks
 	@for bench in tests/bench/bench_*.py; do $(BIN)/python -m tests.bench.$$(basename $$bench .py) || exit 1; done
+
+teacher: install ## Let the champion of the last `make run` hold 24 conversations as the teacher's agent; its server must run
+	$(BIN)/python -m tests.bench.own_teacher
 
 stop: ## End the services
 	@test ! -x $(BIN)/zava || $(BIN)/zava down

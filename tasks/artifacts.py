@@ -8,6 +8,7 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 import tasks
+from tasks.core.blueprint import TeacherReport
 from tasks.core.config import Profile, load_profile
 from tasks.core.dataset import DatasetFile, DatasetSplit
 from tasks.core.errors import DataError
@@ -22,6 +23,7 @@ from tasks.webhook import Bells
 _PREPARING = (
     *("prepare.py", "gatekeeper.py", "execution.py", "core/gates.py", "core/policy.py", "core/provenance.py"),
     *(
+        "duplicate_finder.py",
         "core/derivation.py",
         "core/duplicates.py",
         "core/leakage.py",
@@ -33,10 +35,11 @@ _PREPARING = (
 
 
 class Dataset(Record):
-    """A prepared dataset: the files of all splits and the decisions of the held-out one."""
+    """A prepared dataset: the files of all splits, the decisions of the held-out one, and what a teacher took."""
 
     split: DatasetSplit
     decisions: DecisionSet
+    taught: TeacherReport | None = None
 
 
 class Workspace(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Any
 from tasks.core.conversation import Conversation, Goal, Message, ToolCall
 from tasks.core.customer import Question, Said, ScriptedCustomer
 from tasks.core.drawing import outcome_of
-from tasks.core.errand import NEEDED_STATUS, SAFE_REASONS
+from tasks.core.errand import NEEDED_STATUS, SAFE_REASONS, STATUSES
 from tasks.core.errors import SynthesisError
 from tasks.core.phrases import PhraseBook
 from tasks.core.scenario import Intent, Scenario
@@ -119,7 +119,7 @@ class _Expert:
             case "human":
                 return await self._hand_over(request)
             case "list_products":
-                return await self._list_products()
+                return self._refuse("advice") if "opinion" in request else await self._list_products()
             case "update_address":
                 return await self._update_address(request)
             case "order_status_by_item":
@@ -182,7 +182,8 @@ class _Expert:
             self._reply("status", order=order_id, status=order["status"])
             return "answered"
         if order["status"] != NEEDED_STATUS[intent]:
-            return self._refuse("wrong_state", order=order_id, status=order["status"])
+            self._reply("refuse.wrong_state", order=order_id, status=order["status"])
+            return "refused wrong_state" if order["status"] in STATUSES else "refused second_change"
         return await self._change(order, request)
 
     async def _change(self, order: Json, request: Json) -> str:

@@ -5,9 +5,10 @@ from typing import Any
 
 from tasks.core.config import Gate, ValidationConfig
 from tasks.core.conversation import Conversation, GateVerdict
-from tasks.core.duplicates import DuplicateFinder, Fingerprint, fingerprint
+from tasks.core.duplicates import Fingerprint, fingerprint
 from tasks.core.gates import ToolShelf, format_gate, length_gate, policy_gate, provenance_gate
 from tasks.core.policy import Procedure
+from tasks.duplicate_finder import DuplicateFinder
 from tasks.execution import execution_verdict, goal_verdict
 from tasks.world import Sandbox
 

@@ -76,7 +76,8 @@ def dataset(profile: Profile, shards: list[Path]) -> Dataset:
 
 def _prepared(profile: Profile, shards: list[Path], folder: Path, step: simulate.Progress) -> Dataset:
     split = prepare.prepare_dataset(shards, open_world(profile.world), profile.validation, folder, step)
-    made = Dataset(split=split, decisions=prepare.write_eval_items(split.heldout, folder))
+    taught = teacher.report_of(shards) if profile.teacher else None
+    made = Dataset(split=split, decisions=prepare.write_eval_items(split.heldout, folder), taught=taught)
     card.write_card(made, profile, folder)
     write_dataset(folder, made)
     return made

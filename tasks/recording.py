@@ -71,12 +71,14 @@ def _git_commit() -> str:
 
 @stage_task("tracking", "record the dataset", timeout_seconds=900)
 def dataset_recorded(profile: Profile, tracked: TrackedRun, dataset: Dataset) -> None:
-    """Record dataset inputs, row counts, funnel, coverage, card and files; show funnel and card in Prefect."""
+    """Record dataset inputs, row counts, funnel, coverage, card, files and what a teacher took; link it in Prefect."""
     made = card.card_in(Path(dataset.split.train.path).parent)
     with stage("tracking"):
         track.dataset(profile.tracking, tracked, dataset.split, dataset.decisions)
         coverage = table(dataset.split.coverage, profile.synthesis.coverage)
         track.tables(profile.tracking, tracked, {"funnel": list(dataset.split.funnel.steps()), "coverage": coverage})
+        if dataset.taught:
+            track.taught(profile.tracking, tracked, dataset.taught)
         track.files(profile.tracking, tracked, made.files, "dataset")
         create_table_artifact(
             [step._asdict() for step in dataset.split.funnel.steps()],

@@ -40,6 +40,7 @@ from tasks.world import Sandbox, World, open_world
 
 # A provider that is gone is not asked on and on.
 _MOST_IN_A_ROW = 3
+_TEACHER, _REPORT = "-teacher", "report.json"
 
 
 class Taught(NamedTuple):
@@ -62,11 +63,25 @@ def teach(profile: Profile, out_dir: Path, progress: Progress = lambda _done, _t
     if profile.teacher is None:
         raise ConfigError(f"Profile {profile.name!r} has no teacher.")
     world, hints = open_world(profile.world), read_hints(profile.world.hints)
-    folder = out_dir / f"{teaching_key(profile, profile.teacher, world, hints)[:16]}-teacher"
+    folder = out_dir / f"{teaching_key(profile, profile.teacher, world, hints)[:16]}{_TEACHER}"
     takes = asyncio.run(_Teaching(profile, profile.teacher, world, hints, folder, progress).all_takes())
     report = TeacherReport.of(takes)
-    write_atomically(folder / "report.json", report.model_dump_json(indent=2).encode() + b"\n")
+    write_atomically(folder / _REPORT, report.model_dump_json().encode() + b"\n")
     return Taught(list(_written(takes, folder, profile.synthesis.shard_size)), report)
+
+
+def report_of(shards: Sequence[Path]) -> TeacherReport:
+    """Return what it took to make these shards.
+
+    Raises:
+        DataError: The report is not beside them, or broken.
+    """
+    key, _, _ = shards[0].name.partition(f"{_TEACHER}-")
+    path = shards[0].with_name(key + _TEACHER) / _REPORT
+    try:
+        return TeacherReport.model_validate_json(read_bytes(path))
+    except ValidationError as error:
+        raise DataError(f"{path} is not the report of a teacher; delete it, and run again.") from error
 
 
 def teaching_key(profile: Profile, teacher: TeacherConfig, world: World, hints: Hints) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from tasks import mlflow_store
+from tasks.core.blueprint import Spent, TeacherReport
 from tasks.core.config import Profile, TrackingConfig
 from tasks.core.coverage import CoverageRow
 from tasks.core.dataset import DatasetFile, DatasetSplit, FunnelStep
@@ -104,7 +105,9 @@ def dataset(tracking: TrackingConfig, run: TrackedRun, split: DatasetSplit, deci
 
 
 def tables(
-    tracking: TrackingConfig, run: TrackedRun, named: Mapping[str, Sequence[FunnelStep] | Sequence[CoverageRow]]
+    tracking: TrackingConfig,
+    run: TrackedRun,
+    named: Mapping[str, Sequence[FunnelStep] | Sequence[CoverageRow] | Sequence[Spent]],
 ) -> None:
     """Record tables of the dataset that MLflow shows and compares, each once.
 
@@ -119,6 +122,18 @@ def tables(
             if path not in there and rows:
                 columns = {field: [getattr(row, field) for row in rows] for field in rows[0]._fields}
                 client.log_table(run.run_id, columns, path)
+
+
+def taught(tracking: TrackingConfig, run: TrackedRun, report: TeacherReport) -> None:
+    """Record what the models of a teacher were asked and what that cost, for each conversation and in all.
+
+    Raises:
+        ServiceError: MLflow does not answer.
+    """
+    tables(tracking, run, {"teacher_usage": report.conversations})
+    used = {name: value for name, value in report.usage.model_dump().items() if value is not None}
+    with mlflow_store.connected(tracking, "record what the teacher took") as client:
+        mlflow_store.log_metrics(client, run.run_id, {f"teacher_{name}": value for name, value in used.items()})
 
 
 def _paths(split: DatasetSplit, decisions: DecisionSet) -> Iterator[str]:

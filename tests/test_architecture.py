@@ -16,7 +16,9 @@ MAY_IMPORT = {
     "infra": {"infra"},
 }
 CLIENTS = {"openai", "mlflow", "boto3", "mcp"}
-CORE_LIBRARIES = {"datasketch", "pydantic", "pydantic_core", "yaml", "jsonschema", "referencing", "numpy", "scipy"}
+CORE_LIBRARIES = {
+    *("datasketch", "pydantic", "pydantic_core", "yaml", "jsonschema", "referencing", "numpy", "orjson", "scipy"),
+}
 LINES = 400
 
 

@@ -14,6 +14,16 @@ _TRAPS = {
     "wrong_state": "This may not be possible any more. When the agent refuses, accept that.",
     "unacceptable_reason": "Do not change your reason. When the agent refuses, accept that.",
     "changes_mind": "When the agent asks you to confirm, you change your mind and say no.",
+    "other_person": "The account is somebody else's. When the agent refuses, accept that.",
+    "fixed_detail": "You want that detail of your account changed. When the agent refuses, accept that.",
+    "unknown_payment": "Insist on that kind of payment, on file or not. When the agent refuses, accept that.",
+    "card_too_small": "Insist on that payment method. When the agent refuses, accept that.",
+    "wrong_refund": "Insist on that payment method. When the agent refuses, accept that.",
+    "not_available": "Insist on exactly these options. When the agent refuses, accept that.",
+    "other_product": "You want the item replaced by that other product. When the agent refuses, accept that.",
+    "outside": "You want something that no shop system can do, such as a repair. When a person is offered, say yes.",
+    "advice": "You want the agent's own opinion on what to buy. When the agent refuses, accept that.",
+    "second_change": "You know that you just had it changed. When the agent refuses, accept that.",
 }
 
 
@@ -88,14 +98,36 @@ class Take(Record):
     usage: Usage
 
 
+class Spent(NamedTuple):
+    """What was asked of models for one conversation, and what it cost in USD, where its models have a price."""
+
+    conversation: str
+    split: str
+    passed: bool
+    faults: int
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float | None
+
+    @classmethod
+    def of(cls, take: Take) -> "Spent":
+        """Return what a take used, failed tries included."""
+        return cls(take.id, take.split, take.passed, len(take.blames), *take.usage.model_dump().values())
+
+
 class TeacherReport(Record):
-    """All takes summed up. `faults` counts failed tries by side and kind, those that a second try mended included."""
+    """All takes summed up, and what each used.
+
+    `faults` counts failed tries by side and kind, those that a second try mended included.
+    """
 
     planned: int
     kept: int
     mended: int
     faults: dict[str, int]
     usage: Usage
+    conversations: tuple[Spent, ...]
 
     @classmethod
     def of(cls, takes: Sequence[Take]) -> "TeacherReport":
@@ -111,6 +143,7 @@ class TeacherReport(Record):
             mended=sum(bool(take.blames) for take in kept),
             faults=dict(sorted(faults.items())),
             usage=total(take.usage for take in takes),
+            conversations=tuple(map(Spent.of, takes)),
         )
 
     def sentence(self) -> str:

@@ -44,10 +44,10 @@ class ToolCache:
     def read(self, tools: Any) -> tuple[ToolBook | None, tuple[Problem, ...]]:
         """Return the compiled tools, or None where they are broken or left out, and what is wrong with them."""
         if tools != self._tools or self._tools is None:
-            self._tools = tools
             self._problems = tuple(_tool_problems(tools))
             usable = tools is not None and not any(problem.severity == "error" for problem in self._problems)
             self._book = ToolBook([_whole(tool) for tool in tools]) if usable else None
+        self._tools = tools  # also where they are equal: the same object is compared at once
         return self._book, self._problems
 
 
@@ -159,7 +159,7 @@ def _shape_problems(message: Any, path: str) -> Iterator[Problem]:
         what = "no 'role'" if "role" not in message else f"the unknown role {_cut(role)}"
         yield Problem("role", f"{path}.role", f"the message has {what}", f"use one of {', '.join(ROLES)}")
         return
-    for key in message.keys() - MESSAGE_KEYS:
+    for key in () if message.keys() <= MESSAGE_KEYS else message.keys() - MESSAGE_KEYS:
         yield Problem("unknown-message-key", f"{path}.{key}", f"unknown key {key!r}", "remove it", "warning")
     yield from _content_problems(message, role, path)
     weight = message.get("weight")

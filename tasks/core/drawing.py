@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, Literal, NamedTuple, get_args
 
 from tasks.core.config import SynthesisConfig
-from tasks.core.errand import TRAPS, Errand, ErrandDrawer, result_length
+from tasks.core.errand import SAFE_REASONS, TRAPS, Errand, ErrandDrawer, result_length
 from tasks.core.errors import SynthesisError
 from tasks.core.hurdles import Room, with_hurdles
 from tasks.core.scenario import STORY_CUSTOMER, GoldCall, Intent, Request, Scenario, ShopView, Split, Trap, split_of
@@ -93,6 +93,7 @@ def _draw_one(
             errands = _draw_errands(drawer, plan, config.max_result_chars)
             if errands is None:
                 continue
+            errands += _second_change(errands, config, random.Random(f"{scenario_id}/second change"))
             drawn = Scenario(
                 id=scenario_id,
                 seed=rng.getrandbits(32),
@@ -156,6 +157,35 @@ def _draw_errands(drawer: ErrandDrawer, plan: Sequence[Wish], max_chars: int) ->
             return None
         errands.append(errand)
     return errands
+
+
+def _second_change(errands: Sequence[Errand], config: SynthesisConfig, rng: random.Random) -> list[Errand]:
+    """Return the wish to change once more what a wish before it changed, by the share of traps; or nothing.
+
+    The die is its own, so that with and without this trap the same errands come before it.
+    """
+    if "second_change" not in config.traps or rng.random() >= config.trap_rate:
+        return []
+    if any(errand.request.intent == "human" for errand in errands):  # who is handed over asks for nothing more
+        return []
+    again = next(filter(None, (_once_more(errand, rng) for errand in errands)), None)
+    return [Errand(again, None, "refused second_change")] if again else []
+
+
+def _once_more(errand: Errand, rng: random.Random) -> Request | None:
+    """Return the wish to cancel what was just modified, or to send back another item of what was just requested."""
+    intent, facts = errand.request.intent, errand.request.facts
+    if errand.call is None or intent not in {"modify_items", "return", "exchange"}:
+        return None
+    order = {"order_id": facts["order_id"]}
+    if intent == "modify_items":
+        return Request(intent="cancel", facts={**order, "reason": rng.choice(SAFE_REASONS)}, trap="second_change")
+    gone = facts.get("items") or [change["item"] for change in facts["changes"]]
+    left = [item["name"] for item in errand.shows[0]["items"] if item["name"] not in gone]
+    if not left:
+        return None
+    wish = {**order, "items": [rng.choice(left)], "payment": facts["payment"]}
+    return Request(intent="return", facts=wish, trap="second_change")
 
 
 def _name_zip(user: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -25,7 +25,7 @@ NEEDED_STATUS: dict[Intent, str] = {
     "return": "delivered",
     "exchange": "delivered",
 }
-_STATUSES = ("pending", "processed", "delivered", "cancelled")
+STATUSES = ("pending", "processed", "delivered", "cancelled")
 _ABOUT_AN_ORDER: tuple[Trap, ...] = ("foreign_order", "wrong_state", "changes_mind")
 # Append new ones: which trap a seed draws depends on the order.
 TRAPS: dict[Intent, tuple[Trap, ...]] = {
@@ -38,6 +38,7 @@ TRAPS: dict[Intent, tuple[Trap, ...]] = {
     "modify_payment": (*_ABOUT_AN_ORDER, "unknown_payment", "card_too_small"),
     "modify_order_address": _ABOUT_AN_ORDER,
     "human": ("outside",),
+    "list_products": ("advice",),
 }
 FIXED_DETAILS = ("email", "name", "user id")
 _PAYMENT_KINDS = ("credit_card", "paypal", "gift_card")
@@ -125,6 +126,8 @@ class ErrandDrawer:
         return Errand(Request(intent="update_address", facts=facts, trap=trap), None, f"refused {trap}")
 
     def _list_products(self, trap: Trap | None) -> Errand:
+        if trap == "advice":
+            return Errand(Request(intent="list_products", facts={"opinion": True}, trap=trap), None, "refused advice")
         products = {product["name"]: product_id for product_id, product in self._shop.products.items()}
         return Errand(Request(intent="list_products", facts={}, trap=trap), None, "answered", (products,))
 
@@ -133,7 +136,7 @@ class ErrandDrawer:
         return Errand(Request(intent="human", facts=facts, trap=trap), None, "transferred")
 
     def _order_status(self, trap: Trap | None) -> Errand | None:
-        orders = self._foreign(_STATUSES) if trap == "foreign_order" else self._orders
+        orders = self._foreign(STATUSES) if trap == "foreign_order" else self._orders
         order = self._pick([order for order in orders if order["order_id"] not in self._asked_about])
         if order is None:
             return None
@@ -262,7 +265,7 @@ class ErrandDrawer:
         if trap == "foreign_order":
             orders: Iterable[Json] = self._foreign((needed,))
         elif trap == "wrong_state":
-            orders = [o for o in self._orders if o["status"] != needed and o["status"] in _STATUSES]
+            orders = [o for o in self._orders if o["status"] != needed and o["status"] in STATUSES]
         else:
             orders = [o for o in self._orders if o["status"] == needed]
         order = self._pick([o for o in orders if o["order_id"] not in self._taken and fits(o)])

@@ -11,7 +11,7 @@ from tasks.core.conversation import Fault, GateVerdict
 from tasks.core.policy import Procedure, breaches
 from tasks.core.provenance import Sources, unsourced
 from tasks.core.record import canonical_json
-from tasks.core.tokens import estimate_tokens
+from tasks.core.tokens import estimate_all, estimate_tokens
 from tasks.core.tool_schema import ToolBook, read_arguments
 
 ROW_KEYS = {"messages", "tools", "parallel_tool_calls"}
@@ -43,13 +43,15 @@ class ToolShelf:
         self._tools: Any = None
         self._book: ToolBook | None = None
         self._tokens = 0
+        self.bad_names: list[str] = []  # of the tools on it
 
     def book(self, tools: Sequence[Mapping[str, Any]]) -> ToolBook:
         """Return the compiled tools, or raise ValueError that says what is wrong with them."""
         if self._book is None or tools != self._tools:
             self._book = ToolBook(tools)
-            self._tools = tools
+            self.bad_names = [name for name in self._book.names if not _TOOL_NAME.fullmatch(name)]
             self._tokens = estimate_tokens(canonical_json(tools))
+        self._tools = tools  # also where they are equal: the same object is compared at once
         return self._book
 
     def tokens(self, tools: Sequence[Mapping[str, Any]]) -> int:
@@ -79,7 +81,7 @@ def length_gate(row: Row, shelf: ToolShelf, most_tokens: int) -> GateVerdict:
     # A token is one character at least, so most rows need no counting.
     if fixed + sum(map(len, texts)) <= most_tokens:
         return _verdict("length", None)
-    tokens = fixed + sum(map(estimate_tokens, texts))
+    tokens = fixed + estimate_all(texts)
     fault = Fault("too long", f"about {tokens:,} tokens, more than {most_tokens:,}") if tokens > most_tokens else None
     return _verdict("length", fault)
 
@@ -123,7 +125,7 @@ def _row_faults(row: Row, shelf: ToolShelf) -> Iterator[Fault]:
     except ValueError as error:
         yield Fault("broken tools", str(error))
         return
-    yield from (Fault("bad tool name", name) for name in book.names if not _TOOL_NAME.fullmatch(name))
+    yield from (Fault("bad tool name", name) for name in shelf.bad_names)
     yield from _message_faults(messages, book)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from tasks.core.chat_rows import Problem
 from tasks.core.provenance import Sources, trace_arguments
 from tasks.core.record import sha256_of
-from tasks.core.tokens import estimate_tokens, estimate_tokens_again
+from tasks.core.tokens import estimate_all, estimate_tokens, estimate_tokens_again
 from tasks.core.tool_schema import ToolBook, read_arguments
 
 MOST_NAMES = 10_000  # tools that are told apart
@@ -28,6 +28,7 @@ class Habits:
         self._called: set[str] = set()
         self._first_tools: Any = None
         self._tools: Any = None
+        self._book: ToolBook | None = None
         self._tool_tokens = 0
 
     def take(self, line: int, row: Mapping[str, Any], book: ToolBook | None) -> Iterator[Problem]:
@@ -63,6 +64,9 @@ class Habits:
 
     def _compare_tools(self, tools: Any, book: ToolBook) -> Iterator[Problem]:
         self._with_tools += 1
+        if book is self._book:
+            return
+        self._book = book
         if tools == self._tools:
             return
         self._tools, self._tool_tokens = tools, estimate_tokens(_text(tools))
@@ -77,12 +81,16 @@ class Habits:
             )
 
     def _count(self, line: int, messages: Sequence[Mapping[str, Any]], *, has_tools: bool) -> None:
-        count = self._tool_tokens if has_tools else 0
+        count, texts = self._tool_tokens if has_tools else 0, list[str]()
         for message in messages:
             text = _text(message.get("content"))
-            count += estimate_tokens_again(text) if message["role"] == "system" else estimate_tokens(text)
+            if message["role"] == "system":
+                count += estimate_tokens_again(text)
+            else:
+                texts.append(text)
             for call in message.get("tool_calls") or ():
-                count += estimate_tokens(f"{call['function']['name']} {call['function']['arguments']}")
+                texts += call["function"]["name"], call["function"]["arguments"]
+        count += estimate_all(texts)
         self.tokens += count
         if count > self.longest:
             self.longest, self.longest_line = count, line
@@ -94,7 +102,7 @@ class Habits:
                 name, arguments = call["function"]["name"], read_arguments(call["function"]["arguments"])
                 if len(self._called) < MOST_NAMES:
                     self._called.add(name)
-                for traced in trace_arguments(arguments, sources):
+                for traced in () if sources.surely_hold(arguments) else trace_arguments(arguments, sources):
                     if traced.origin.kind == "invented":
                         path = f"$.messages[{turn}].tool_calls[{place}].function.arguments"
                         text = f"{name} {_cut(str(traced))} was not said before, by the customer, a tool or the prompt"

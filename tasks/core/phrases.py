@@ -46,6 +46,7 @@ _LED_SLOTS: dict[str, frozenset[str]] = {
     "fixed_detail": frozenset({"detail"}),
     "other_product": _ORDER | {"item", "product"},
     "outside": _NOTHING,
+    "advice": _NOTHING,
 }
 CUSTOMER_ACTS: dict[str, frozenset[str]] = {
     **dict.fromkeys(("greeting", "small_talk", "vague", "connector", "yes", "no", "goodbye"), _NOTHING),
@@ -66,7 +67,7 @@ CUSTOMER_ACTS: dict[str, frozenset[str]] = {
 AGENT_ACTS: dict[str, frozenset[str]] = {
     **dict.fromkeys(("ask_identity", "ask_reason", "ask_refund", "ask_payment"), _NOTHING),
     **dict.fromkeys(("ask_name_zip", "ask_zip_again", "ask_order", "confirm.human"), _NOTHING),
-    **dict.fromkeys(("refuse.other_person", "refuse.unknown_payment", "refuse.again"), _NOTHING),
+    **dict.fromkeys(("refuse.other_person", "refuse.unknown_payment", "refuse.again", "refuse.advice"), _NOTHING),
     "refuse.fixed_detail": frozenset({"detail"}),
     "refuse.card_too_small": _ORDER | _PAYMENT,
     "refuse.wrong_refund": _ORDER,

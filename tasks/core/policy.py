@@ -4,13 +4,13 @@ The shop refuses what its rules forbid, but it cannot see whether the customer w
 whether the words to the customer are covered by what was read. These rules look at the conversation alone.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tasks.core.conversation import Fault
 from tasks.core.record import Record
+from tasks.core.tool_schema import read_arguments
 
 Message = Mapping[str, Any]
 
@@ -111,7 +111,7 @@ class _Log:
         self._taken_up: set[str] = set()
         self._question = ""  # the agent's words right before the customer's last ones
         self._answer = ""
-        self._may_hand_over = False
+        self._words: list[tuple[str, str]] = []  # what was said so far, by whom
         self._handed_over = False
         self._calls: dict[str, tuple[str, dict[str, Any]]] = {}
 
@@ -135,7 +135,7 @@ class _Log:
     def _hear(self, text: str) -> None:
         self._answer = text
         self._asked_for |= dict.fromkeys(self._record_pattern.findall(text))
-        self._may_hand_over |= asks_for_a_human(text)
+        self._words.append(("user", text))
 
     def _be_told(self, message: Message) -> None:
         name, arguments = self._calls.get(message["tool_call_id"], ("", {}))
@@ -151,7 +151,7 @@ class _Log:
         if self._profile_due:
             yield Fault("the profile was not fetched right after the lookup")
         self._question = text
-        self._may_hand_over |= bool(_REFUSES.search(text.casefold()))
+        self._words.append(("assistant", text))
         named = self._record_pattern.findall(text)
         self._taken_up.update(named)
         unread = ", ".join(record for record in named if self._is_theirs(record) and record not in self._read)
@@ -163,7 +163,7 @@ class _Log:
             yield Fault("a change offered before the record was read", unread)
 
     def _call(self, call: Mapping[str, Any]) -> Iterator[Fault]:
-        name, arguments = call["function"]["name"], json.loads(call["function"]["arguments"])
+        name, arguments = call["function"]["name"], read_arguments(call["function"]["arguments"])
         self._calls[call["id"]] = (name, arguments)
         if self._handed_over:
             yield Fault("a call after the hand-over", name)
@@ -177,7 +177,7 @@ class _Log:
             yield from self._write_faults(name, arguments, record)
         if name == self._procedure.hand_over:
             self._handed_over = True
-            if not self._may_hand_over:
+            if not self._may_hand_over():
                 yield Fault("handed over though nobody asked and nothing was refused")
 
     def _identity_faults(self, name: str, arguments: Mapping[str, Any]) -> Iterator[Fault]:
@@ -203,6 +203,12 @@ class _Log:
         if not asked or not is_yes(self._answer):
             yield Fault("changed without an explicit yes to its details", name)
         self._answer = ""  # a yes is good for one change
+
+    def _may_hand_over(self) -> bool:
+        """Whether the customer asked for a person, or was refused something."""
+        return any(
+            asks_for_a_human(text) if role == "user" else _REFUSES.search(text.casefold()) for role, text in self._words
+        )
 
     def _is_theirs(self, record: str) -> bool:
         return f'"{record}"' in self._profile

@@ -33,6 +33,8 @@ Trap = Literal[
     "not_available",
     "other_product",
     "outside",
+    "advice",
+    "second_change",
 ]
 # What makes a conversation harder without changing how it must end.
 Hurdle = Literal["no_email", "wrong_zip", "unnamed_order", "wrong_order", "impatient", "typos", "persists"]
@@ -40,7 +42,7 @@ Split = Literal["train", "valid", "heldout"]
 
 REFUSED: frozenset[Trap | None] = frozenset(get_args(Trap)) - {"changes_mind", "outside"}
 # Traps that are spoken by templates of their own, not by those of the intent.
-OWN_WORDS: frozenset[Trap | None] = frozenset({"other_person", "fixed_detail", "other_product", "outside"})
+OWN_WORDS: frozenset[Trap | None] = frozenset({"other_person", "fixed_detail", "other_product", "outside", "advice"})
 
 # Whoever the replay is about must be new to the model, whatever the hash says.
 STORY_CUSTOMER = "noah_brown_6181"

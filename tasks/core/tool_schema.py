@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
+import orjson
 from jsonschema import Draft202012Validator, SchemaError
 from jsonschema.validators import extend
 from referencing import Registry
@@ -110,13 +111,29 @@ def read_arguments(text: str) -> dict[str, Any]:
     Raises:
         ValueError: The text is not one JSON object with each key once; the message says why.
     """
-    try:
-        value = _DECODER.decode(text)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+    value = _read_compact(text)
+    if value is None:
+        value = _read_any(text)
     if not isinstance(value, dict):
         raise ValueError(f"a JSON {type(value).__name__}, not an object")
     return value
+
+
+def _read_compact(text: str) -> Any:
+    """Return the value of JSON text that is written without blanks, several times as fast; None for any other text."""
+    try:
+        value = orjson.loads(text)
+        # Nothing was lost in reading what is written as it was: no key that came twice, no digit of a number.
+        return value if orjson.dumps(value) == text.encode() else None
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        return None
+
+
+def _read_any(text: str) -> Any:
+    try:
+        return _DECODER.decode(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def _read_tool(place: int, tool: Any) -> tuple[str, str, Mapping[str, Any]]:

@@ -43,6 +43,33 @@ HISTORY: list[dict[str, Any]] = [
 ]
 
 
+told = st.lists(st.sampled_from(["#W7654321", "Noah", "noah", "80279", "$1,099.90", "1099.9", ",", " ", "ß", "x"]))
+said = st.builds("".join, told)
+
+
+@given(
+    history=st.lists(st.tuples(st.sampled_from(["user", "tool"]), said, said), max_size=5),
+    arguments=st.dictionaries(st.sampled_from("abc"), st.one_of(said, st.lists(said), st.integers(0, 9))),
+)
+def test_what_is_surely_held_was_never_invented(history: list[tuple[str, str, str]], arguments: dict[str, Any]) -> None:
+    sources = Sources(BOOK)
+    for number, (role, content, asked) in enumerate(history):
+        call = {"id": f"call_{number}", "function": {"name": "act", "arguments": json.dumps({"of": asked})}}
+        sources.add({"role": "assistant", "content": None, "tool_calls": [call]})
+        sources.add({"role": role, "content": content, "tool_call_id": call["id"]})
+    if sources.surely_hold(arguments):
+        assert {traced.origin.kind for traced in trace_arguments(arguments, sources)} <= {"user", "tool", "schema"}
+
+
+def test_a_value_that_a_result_says_back_is_not_surely_held() -> None:
+    sources = Sources.of(HISTORY, TOOLS)
+    assert sources.surely_hold({"user_id": "noah_brown_6181", "ids": ["#W7654321"]})
+    call = {"id": "call_9", "function": {"name": "act", "arguments": '{"id":"noah_brown_80279"}'}}
+    sources.add({"role": "assistant", "content": None, "tool_calls": [call]})
+    sources.add({"role": "tool", "content": "No customer 'noah_brown_80279'", "tool_call_id": "call_9"})
+    assert not sources.surely_hold({"user_id": "noah_brown_80279"})
+
+
 def invented(value: Any, name: str = "value") -> list[str]:
     return unsourced({name: value}, Sources.of(HISTORY, TOOLS))
 

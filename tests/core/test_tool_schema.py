@@ -1,3 +1,4 @@
+import json
 from functools import cache
 from typing import Any
 
@@ -122,3 +123,32 @@ def test_the_fast_check_and_the_validator_never_disagree(data: st.DataObject, st
     quick = book.fault(name, arguments)
     slow = next(book._validators[name].iter_errors(arguments), None)
     assert (quick is None) == (slow is None)
+
+
+scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text()
+)
+values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
+
+
+@given(st.dictionaries(st.text(), values), st.sampled_from([(",", ":"), (", ", ": ")]), st.booleans())
+def test_arguments_are_read_alike_however_they_are_written(
+    value: dict[str, Any], separators: tuple[str, str], ascii_only: bool
+) -> None:
+    text = json.dumps(value, separators=separators, ensure_ascii=ascii_only)
+    assert repr(read_arguments(text)) == repr(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"a":1,"a":1}', "twice"),
+        ('{"a":{"b":1,"b":2}}', "twice"),
+        ('{"a":NaN}', "NaN"),
+        ('{"a":1', "delimiter"),
+        ("[]", "list"),
+    ],
+)
+def test_what_is_no_json_object_with_each_key_once_is_refused(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        read_arguments(text)

@@ -147,6 +147,18 @@ def test_a_refusal_stands_when_the_customer_insists() -> None:
         assert any(f"assistant: {stands}" in words for stands in phrases().agent["refuse.again"])
 
 
+def test_what_was_changed_once_is_not_changed_again() -> None:
+    again = [c for s, c in played() if any(request.trap == "second_change" for request in s.requests)]
+    for conversation in again:
+        assert conversation.outcome.endswith("refused second_change")
+        writes = [
+            arguments["order_id"]
+            for name, arguments in calls_of(conversation)
+            if "order_id" in arguments and name.startswith(WRITES)
+        ]
+        assert len(writes) == len(set(writes)) > 0
+
+
 def test_a_hasty_customer_misspells_words_but_no_value() -> None:
     hasty = [c for s, c in played() if s.hurdles == ("typos",) or s.hurdles == ("impatient", "typos")]
     said = {

@@ -14,7 +14,7 @@ from tasks.core.blueprint import Take
 from tasks.core.config import Profile
 from tasks.core.errors import BudgetSpentError, ConfigError, ProviderError, ProviderUnavailableError
 from tasks.simulate import read_conversations
-from tasks.teacher import teach
+from tasks.teacher import report_of, teach
 from tests import staff
 from tests.fake_provider import FakeProvider, Reply, Request, call, fault, garbage, reset, say
 from tests.worlds import small_shop
@@ -204,6 +204,8 @@ def test_a_budget_stops_cleanly_and_the_next_run_pays_only_for_the_rest(
         assert asked_once(provider)
     assert taught.report.kept == CONVERSATIONS
     assert taught.report.usage.cost == pytest.approx(0.001 * REQUESTS)
+    assert report_of(taught.shards) == taught.report
+    assert sum(spent.cost or 0 for spent in taught.report.conversations) == pytest.approx(taught.report.usage.cost)
 
 
 def test_a_run_that_dies_loses_no_answer(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from tasks import track, track_steps
 from tasks.clients import mlflow_client
+from tasks.core.blueprint import Take, TeacherReport, Usage
 from tasks.core.config import Profile, load_profile
 from tasks.core.errors import ServiceError
 from tasks.core.run import PrefectRun
@@ -64,6 +65,25 @@ def test_tables_are_recorded_once(profile: Profile, tmp_path: Path) -> None:
     recorded = client.load_table(run.experiment_id, "dataset/funnel_table.json", [run.run_id])
     assert list(recorded["gate"]) == ["format", "execution", "provenance"]
     assert list(recorded["passed"]) == [9, 9, 7]
+
+
+def test_what_a_teacher_took_is_recorded_for_each_conversation_and_in_all(profile: Profile) -> None:
+    run = track.open_run(profile, PREFECT, {})
+    usage = [Usage(calls=3, prompt_tokens=200, completion_tokens=20, cost=0.5), Usage(calls=1, cost=0.25)]
+    takes = [
+        Take(id=f"c{n}", split="train", blueprint=None, conversation=None, passed=n == 0, blames=(), usage=used)
+        for n, used in enumerate(usage)
+    ]
+    for _ in range(2):
+        track.taught(profile.tracking, run, TeacherReport.of(takes))
+    client = mlflow_client(profile.tracking)
+    recorded = client.load_table(run.experiment_id, "dataset/teacher_usage_table.json", [run.run_id])
+    assert list(zip(recorded["conversation"], recorded["passed"], recorded["cost"], strict=True)) == [
+        ("c0", True, 0.5),
+        ("c1", False, 0.25),
+    ]
+    metrics = client.get_run(run.run_id).data.metrics
+    assert (metrics["teacher_calls"], metrics["teacher_prompt_tokens"], metrics["teacher_cost"]) == (4, 200, 0.75)
 
 
 def test_steps_are_written_once_also_by_a_later_process(profile: Profile) -> None:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.core.duplicates import DuplicateFinder, fingerprint
+from tasks.core.duplicates import fingerprint
+from tasks.duplicate_finder import DuplicateFinder
 
 Messages = list[dict[str, Any]]
 
@@ -94,3 +95,15 @@ def test_no_decision_is_lost_in_any_set_of_conversations(conversations: list[Mes
 
     assert decisions(left) == decisions(conversations)
     assert len(left) <= len({repr(messages) for messages in conversations})
+
+
+def test_a_finder_holds_any_text_and_many_conversations_that_did_the_same() -> None:
+    said = [f"Tell me about the {thing} that you sell \ud800 in your shop" for thing in range(300)]
+    talks = [conversation(text)[:2] + conversation()[4:] for text in said]
+    finder = kept(*talks)
+    assert [finder.nearest(fingerprint(talk)) for talk in talks[::50]] == [f"c{n}" for n in range(0, 300, 50)]
+
+
+def test_of_several_that_are_near_the_first_that_was_kept_is_named() -> None:
+    finder = kept(conversation("Hello"), conversation("Cancel it"), conversation("Cancel it"))
+    assert finder.nearest(fingerprint(conversation("Cancel it"))) == "c1"
