@@ -73,8 +73,12 @@ class PrefixCache:
 
     def shared(self, prompt: list[int], known: int) -> int | None:
         """Return where a beginning ends that other prompts share and that has no snapshot, past `known` tokens."""
-        most = max((_common(prompt, snapshot.tokens) for snapshot in self._snapshots.values()), default=0)
-        return most if known + MIN_SHARED_TOKENS <= most < len(prompt) else None
+        least = known + MIN_SHARED_TOKENS
+        beginning = prompt[:least]
+        # Most snapshots differ early on, so that alone is asked of each.
+        sharing = [one.tokens for one in self._snapshots.values() if one.tokens[:least] == beginning]
+        most = max((_common(prompt, tokens) for tokens in sharing), default=0)
+        return most if least <= most < len(prompt) else None
 
     def add(self, tokens: list[int], cache: DynamicCache, logits: torch.Tensor) -> None:
         """Keep a snapshot, unless it alone would fill a quarter of the room."""

@@ -12,9 +12,14 @@ from infra.model_server.caches import clone
 from infra.model_server.errors import ModelFailedError, QueueFullError
 from infra.model_server.generation import Generation
 from infra.model_server.sampling import pick
+from infra.model_server.settings import GIBIBYTE
 from infra.model_server.slots import LoneBatch, SlotBatch, fits_slots
+from infra.model_server.threads import use_threads
 
 log = logging.getLogger(__name__)
+
+READ_TOKENS = 2048
+"""Tokens of prompts that are read between two steps: so long do the answers under way wait for new ones."""
 
 _ANYTHING = (
     ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, MemoryError, OSError, RuntimeError,
@@ -26,13 +31,17 @@ _ANYTHING = (
 class Engine(threading.Thread):
     """Takes sequences from a bounded queue for as long as the server lives."""
 
-    def __init__(self, *, max_waiting: int, max_batch: int) -> None:
-        """Hold up to `max_waiting` sequences, of which `max_batch` are decoded at once."""
+    def __init__(self, *, max_waiting: int, max_batch: int, batch_bytes: int = GIBIBYTE) -> None:
+        """Hold up to `max_waiting` sequences, of which `max_batch` are decoded at once.
+
+        Fewer are, where what the model remembers of them already takes `batch_bytes`.
+        """
         super().__init__(name="engine", daemon=True)
         self._max_waiting = max_waiting
         self._max_batch = max_batch
+        self._batch_bytes = batch_bytes
         self._waiting: deque[Generation] = deque()
-        self._joining: list[Generation] = []
+        self._joining: Generation | None = None
         self._batches: list[SlotBatch | LoneBatch] = []
         self._changed = threading.Condition()
         self._stopped = False
@@ -61,14 +70,10 @@ class Engine(threading.Thread):
 
     def run(self) -> None:
         """Admit and decode until stopped."""
-        # Small models lose more to waiting threads than they win, and a training may run beside.
-        torch.set_num_threads(1)
         try:
             with torch.inference_mode():
                 while not self._stopped:
-                    self._joining = self._admitted()
-                    for generation in self._joining:
-                        self._begin(generation)
+                    self._admit()
                     for batch in list(self._batches):
                         self._step(batch)
         finally:
@@ -76,19 +81,31 @@ class Engine(threading.Thread):
             with self._changed:
                 self._stopped = True
                 decoding = [generation for batch in self._batches for generation in batch.generations]
-            for generation in [*self._waiting, *self._joining, *decoding]:
+            joining = [] if self._joining is None else [self._joining]
+            for generation in [*self._waiting, *joining, *decoding]:
                 generation.fail(ModelFailedError("The server is stopping."))
 
     def _active(self) -> int:
         return sum(len(batch.generations) for batch in self._batches)
 
-    def _admitted(self) -> list[Generation]:
-        """Return the waiting sequences that there is room for; wait if there is nothing to do at all."""
+    def _admit(self) -> None:
+        """Let waiting sequences join while there is room; wait if there is nothing to do at all."""
+        read = 0
+        while read < READ_TOKENS and (generation := self._next()) is not None:
+            self._joining = generation
+            self._begin(generation)
+            read += len(generation.prompt) - generation.cached
+
+    def _next(self) -> Generation | None:
         with self._changed:
             while not (self._stopped or self._waiting or self._batches):
                 self._changed.wait()
-            room = self._max_batch - self._active()
-            return [self._waiting.popleft() for _ in range(min(room, len(self._waiting)))]
+            if self._stopped or not self._waiting or not self._has_room():
+                return None
+            return self._waiting.popleft()
+
+    def _has_room(self) -> bool:
+        return self._active() < self._max_batch and sum(batch.size for batch in self._batches) < self._batch_bytes
 
     def _begin(self, generation: Generation) -> None:
         try:
@@ -133,6 +150,7 @@ def _read_prompt(generation: Generation) -> DynamicCache | None:
     for end in (shared, len(prompt)) if shared else (len(prompt),):
         if at < end:
             tokens = torch.tensor([prompt[at:end]], device=loaded.model.device)
+            use_threads(loaded.weights.parameters * (end - at))
             logits = loaded.model(input_ids=tokens, past_key_values=cache, use_cache=True, **loaded.last_only).logits[
                 0, -1
             ]

@@ -66,7 +66,9 @@ def build_services(settings: Settings) -> Services:
         jobs=jobs,
         registry=registry,
         pool=ModelPool(settings, registry),
-        engine=Engine(max_waiting=settings.max_waiting, max_batch=settings.max_batch),
+        engine=Engine(
+            max_waiting=settings.max_waiting, max_batch=settings.max_batch, batch_bytes=settings.batch_bytes
+        ),
         runner=Runner(database, settings, files=files, jobs=jobs, registry=registry),
         notifier=notifier,
         lock=lock,

@@ -27,7 +27,7 @@ class Settings(BaseModel):
     max_rows: int = 1_000_000
     max_waiting: int = 512
     """Chat sequences that may wait or run at once; a request with `n` choices counts `n` times."""
-    max_batch: int = 16
+    max_batch: int = 64
     """Chat sequences decoded together."""
     prefix_cache_bytes: int = 256 * MEBIBYTE
     loaded_models_bytes: int = 8 * GIBIBYTE
@@ -39,6 +39,11 @@ class Settings(BaseModel):
     """Where the end of each job is reported."""
     webhook_secret: str | None = Field(default=None, repr=False)
     """`whsec_` and a key in base64, which signs the reports."""
+
+    @property
+    def batch_bytes(self) -> int:
+        """When what models remember of the sequences that they decode takes so much, no more of them join."""
+        return self.loaded_models_bytes // 4
 
     @property
     def database(self) -> Path:

@@ -11,12 +11,13 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, LinearAttentionLayer
 
+from infra.model_server.caches import size_in_bytes
 from infra.model_server.generation import Generation
 from infra.model_server.loaded import LoadedModel
 from infra.model_server.sampling import pick
+from infra.model_server.threads import use_threads
 
 SPARE_POSITIONS = 128
-SPARE_ROWS = 4
 _INITIALISED = ("is_conv_states_initialized", "is_recurrent_states_initialized")
 
 
@@ -34,6 +35,11 @@ class LoneBatch:
         self.generations = [generation]
         self._cache = cache
 
+    @property
+    def size(self) -> int:
+        """The bytes of what the model remembers of the sequence."""
+        return size_in_bytes(self._cache)
+
     def admits(self, loaded: LoadedModel) -> bool:
         """Tell whether another sequence can be added: never."""
         return False
@@ -43,6 +49,7 @@ class LoneBatch:
         [generation] = self.generations
         model = self.loaded.model
         tokens = torch.tensor([[generation.tokens[-1]]], device=model.device)
+        use_threads(self.loaded.weights.parameters)
         logits = model(input_ids=tokens, past_key_values=self._cache, use_cache=True).logits[:, -1]
         if generation.take(pick(logits, [generation.sampler])[0]):
             self.generations = []
@@ -57,6 +64,11 @@ class SlotBatch:
         self.generations: list[Generation] = []
         self._lengths: list[int] = []
         self._layers: list[_KeyValueSlots | _StateSlots] = []
+
+    @property
+    def size(self) -> int:
+        """The bytes of what the model remembers of its sequences, with the room to spare."""
+        return sum(layer.size for layer in self._layers)
 
     def admits(self, loaded: LoadedModel) -> bool:
         """Tell whether a sequence of a model can be added."""
@@ -84,6 +96,7 @@ class SlotBatch:
             layer.begin(lengths, width)
         cache = DynamicCache(config=model.config)
         cache.layers = [*self._layers]
+        use_threads(self.loaded.weights.parameters * len(tokens))
         logits = model(
             input_ids=tokens,
             attention_mask=seen[:, None, None, :],
@@ -114,6 +127,10 @@ class _KeyValueSlots(DynamicLayer):  # type: ignore[no-untyped-call]
         self._keys = self._values = torch.empty(0, 0, 0, 0)
         self._at = torch.empty(0)
         self._width = 0
+
+    @property
+    def size(self) -> int:
+        return self._keys.nbytes + self._values.nbytes
 
     def put(self, row: int, layer: Any) -> None:
         """Copy the one row of another layer into a row of this one."""
@@ -156,6 +173,10 @@ class _StateSlots(LinearAttentionLayer):
         super().__init__()
         self._states: dict[tuple[str, int], torch.Tensor] = {}
 
+    @property
+    def size(self) -> int:
+        return sum(state.nbytes for state in self._states.values())
+
     def put(self, row: int, layer: Any) -> None:
         """Copy the one row of another layer to the end of this one's rows."""
         for name in ("conv_states", "recurrent_states"):
@@ -182,7 +203,8 @@ def _with_row(states: torch.Tensor, row: int, new: torch.Tensor) -> torch.Tensor
     _, heads, length, width = new.shape
     rows, room = max(states.shape[0], row + 1), max(states.shape[2], length + 1)
     if (rows, room) != (states.shape[0], states.shape[2]):
-        rows += SPARE_ROWS if row else 0
+        # Half as many again, so that a batch that fills up is copied a few times only.
+        rows += rows // 2 if row else 0
         room += SPARE_POSITIONS
         # Zeros, since what is masked is still multiplied.
         roomier = new.new_zeros(rows, heads, room, width)

@@ -42,6 +42,7 @@ class Weights:
             model.cuda()
         self.model: PreTrainedModel = model.eval()
         self.size: int = model.get_memory_footprint()
+        self.parameters: int = model.num_parameters()
         self._lock = threading.Lock()
         self._active: str | None = None
         self._numbers = itertools.count(1)

@@ -3,7 +3,8 @@
 python -m tests.bench.bench_serving [--model DIR] [--data FILE] [--requests 200] [--tokens 24] [--least 2]
 
 Each request is a conversation up to one of its assistant turns, taken from a fine-tuning file, or made up; no prompt
-is asked twice. The server runs in a process of its own.
+is asked twice. The server runs in a process of its own; its processor time is told beside, since that is the same on a
+busy machine.
 """
 
 import argparse
@@ -42,17 +43,18 @@ def main() -> int:
     prompts = _prompts(options.data, options.requests + ONE_AT_A_TIME + 1)
     with tempfile.TemporaryDirectory() as data:
         command = [sys.executable, "-m", "infra.model_server", "--port", str(port), "--data", data]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        with subprocess.Popen([*command, "--models", str(options.model.parent)], env=environment) as server:
+        with subprocess.Popen([*command, "--models", str(options.model.parent)]) as server:
             try:
-                figures = asyncio.run(_measure(options, f"http://127.0.0.1:{port}", prompts))
+                figures = asyncio.run(_measure(options, f"http://127.0.0.1:{port}", server.pid, prompts))
             finally:
                 server.terminate()
     sys.stdout.write(json.dumps(figures, indent=2) + "\n")
     return int(figures["speed_up"] < options.least)
 
 
-async def _measure(options: argparse.Namespace, base_url: str, prompts: list[dict[str, Any]]) -> dict[str, Any]:
+async def _measure(
+    options: argparse.Namespace, base_url: str, server: int, prompts: list[dict[str, Any]]
+) -> dict[str, Any]:
     await _ready(base_url)
     async with AsyncOpenAI(base_url=f"{base_url}/v1", api_key="bench", max_retries=0, timeout=600) as client:
 
@@ -64,20 +66,31 @@ async def _measure(options: argparse.Namespace, base_url: str, prompts: list[dic
             return time.perf_counter() - start
 
         await ask(prompts.pop())
+        used = [_processor_ms(server)]
         alone = [await ask(prompts.pop()) for _ in range(ONE_AT_A_TIME)]
+        used.append(_processor_ms(server))
         start = time.perf_counter()
         together = await asyncio.gather(*map(ask, prompts))
         seconds = time.perf_counter() - start
+        used.append(_processor_ms(server))
     alone_rate, together_rate = len(alone) / sum(alone), len(together) / seconds
     return {
         "alone_ms": round(statistics.median(alone) * 1000),
         "alone_per_second": round(alone_rate, 2),
+        "alone_processor_ms": round((used[1] - used[0]) / len(alone)),
         "at_once": len(together),
         "at_once_per_second": round(together_rate, 2),
+        "at_once_processor_ms": round((used[2] - used[1]) / len(together)),
         "at_once_p50_s": round(statistics.median(together), 2),
         "at_once_p95_s": round(statistics.quantiles(together, n=20)[-1], 2),
         "speed_up": round(together_rate / alone_rate, 2),
     }
+
+
+def _processor_ms(pid: int) -> float:
+    """Return the processor time that a process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * 1000 / os.sysconf("SC_CLK_TCK")
 
 
 async def _ready(base_url: str) -> None:
