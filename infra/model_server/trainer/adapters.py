@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from infra.model_server.progress import JobSpec
 from infra.model_server.trainer.choices import Choices
-from infra.model_server.trainer.device import training_device
+from infra.model_server.trainer.device import fastest_attention, training_device
 
 LARGE_ENOUGH = 200_000_000
 """From this many parameters on, `auto` trains an adapter."""
@@ -24,7 +24,9 @@ def load_model(spec: JobSpec) -> Any:
     adapted = spec.adapter_dir is not None or _wants_adapter(spec)
     # Weights that stay as they are need no more digits than they are computed with.
     dtype = torch.bfloat16 if adapted and training_device().bf16 else torch.float32
-    model: Any = AutoModelForCausalLM.from_pretrained(spec.model_dir, dtype=dtype, local_files_only=True)
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        spec.model_dir, dtype=dtype, attn_implementation=fastest_attention(), local_files_only=True
+    )
     if spec.adapter_dir is not None:
         return _asks_nobody(PeftModel.from_pretrained(model, str(spec.adapter_dir), is_trainable=True))
     if not adapted:
@@ -39,6 +41,15 @@ def load_model(spec: JobSpec) -> Any:
     # PEFT has written the folder here; the id stays true when folders move.
     config.base_model_name_or_path = spec.base
     return _asks_nobody(adapted_model)
+
+
+def keeps_apart(network: Any) -> bool:
+    """Tell whether a model can read several conversations in one row without mixing them up.
+
+    Only by attention that begins anew where positions do: a convolution or a recurrence would read on over the border.
+    """
+    kinds = getattr(network.config.get_text_config(), "layer_types", None) or ()
+    return not network._is_stateful and set(kinds) <= {"full_attention", "sliding_attention"}
 
 
 def adapter_choices(choices: Choices) -> Choices:

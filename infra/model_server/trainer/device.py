@@ -4,6 +4,7 @@ import os
 from typing import NamedTuple
 
 import torch
+from transformers.utils.import_utils import is_flash_attn_2_available
 
 
 class Device(NamedTuple):
@@ -13,6 +14,13 @@ class Device(NamedTuple):
     """As torch names it: `cuda` or `cpu`."""
     bf16: bool
     """Whether to compute in bfloat16 by autocast; weights stay in float32."""
+
+
+def fastest_attention() -> str | None:
+    """Return the attention to load a model with: by flash-attn where it is installed, else the library's choice."""
+    device = training_device()
+    usable = device.kind == "cuda" and device.bf16 and is_flash_attn_2_available()
+    return "flash_attention_2" if usable else None
 
 
 def process_rank() -> int:

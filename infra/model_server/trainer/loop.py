@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from trl.trainer.sft_trainer import SFTTrainer
 
 from infra.model_server.rendering import IGNORED
-from infra.model_server.trainer.rows import collate
+from infra.model_server.trainer.rows import collate, pack
 
 
 class Figures(NamedTuple):
@@ -35,10 +35,13 @@ class ConversationTrainer(SFTTrainer):
     """What is reported as its accuracy."""
     collate_rows: ClassVar[Callable[..., dict[str, torch.Tensor]]] = staticmethod(collate)
 
-    def __init__(self, *, batches: list[list[int]], pad_id: int, **options: Any) -> None:
-        """Train on `batches`, lists of row numbers of `options["train_dataset"]`, in this order."""
+    def __init__(self, *, batches: list[list[int]], pad_id: int, packed: bool = False, **options: Any) -> None:
+        """Train on `batches`, lists of row numbers of `options["train_dataset"]`, in this order.
+
+        With `packed`, the conversations of a batch stand in one row.
+        """
         self._batches = batches
-        self._collate = partial(self.collate_rows, pad_id=pad_id)
+        self._collate = partial(pack if packed else self.collate_rows, pad_id=pad_id)
         self._trained: torch.Tensor | None = None
         self.last_loss = torch.tensor(0.0)
         self.last_accuracy = torch.tensor(0.0)
@@ -116,7 +119,8 @@ class ConversationTrainer(SFTTrainer):
         targets = F.pad(inputs["labels"][:, 1:], (0, 1), value=IGNORED)
         self._trained = targets != IGNORED
         try:
-            logits = model(input_ids=inputs["input_ids"], use_cache=False).logits
+            where = {name: inputs[name] for name in ("position_ids",) if name in inputs}
+            logits = model(input_ids=inputs["input_ids"], use_cache=False, **where).logits
         finally:
             trained, self._trained = self._trained, None
         return logits[0], targets[trained], trained

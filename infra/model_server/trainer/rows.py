@@ -84,3 +84,17 @@ def collate(rows: Iterable[Mapping[str, list[int]]], pad_id: int) -> dict[str, t
         ids[i, :length] = torch.tensor(row["input_ids"])
         labels[i, :length] = torch.tensor(row["labels"])
     return {"input_ids": ids, "labels": labels}
+
+
+def pack(rows: Iterable[Mapping[str, list[int]]], pad_id: int) -> dict[str, torch.Tensor]:
+    """Return a batch as one row without padding; the positions, which begin anew, say where each conversation does."""
+    rows = list(rows)
+    ids = [token for row in rows for token in row["input_ids"]]
+    # The first token of a conversation must not be predicted from the one before it.
+    labels = [label for row in rows for label in (IGNORED, *row["labels"][1:])]
+    positions = [position for row in rows for position in range(len(row["input_ids"]))]
+    return {
+        "input_ids": torch.tensor([ids]),
+        "labels": torch.tensor([labels]),
+        "position_ids": torch.tensor([positions]),
+    }

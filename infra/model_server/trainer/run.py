@@ -30,7 +30,7 @@ from infra.model_server.progress import (
     ProgressWriter,
 )
 from infra.model_server.rendering import Renderer, renderer_for
-from infra.model_server.trainer.adapters import RANK, adapter_choices, load_model
+from infra.model_server.trainer.adapters import RANK, adapter_choices, keeps_apart, load_model
 from infra.model_server.trainer.batches import Plan, group, plan_run
 from infra.model_server.trainer.checkpoints import last_state, save_model
 from infra.model_server.trainer.choices import Choices, choose
@@ -153,7 +153,7 @@ def build_trainer(prepared: Prepared, seed: int, states: Path) -> ConversationTr
         seed=seed,
     )
     optimiser = build_optimiser(prepared.model, prepared.choices)
-    make: Callable[..., ConversationTrainer] = ConversationTrainer
+    make: Callable[..., ConversationTrainer] = partial(ConversationTrainer, packed=_packs(prepared.model))
     if prepared.beta is not None:
         make = partial(PreferenceTrainer, beta=prepared.beta)
     trainer = make(
@@ -167,6 +167,15 @@ def build_trainer(prepared: Prepared, seed: int, states: Path) -> ConversationTr
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+def _packs(model: Any) -> bool:
+    """Tell whether to put the conversations of a step into one row rather than to pad them.
+
+    Attention that takes a mask would compute all pairs of tokens of the row; flash-attn's computes each conversation's.
+    """
+    network: Any = model.get_base_model() if isinstance(model, PeftModel) else model
+    return network.config._attn_implementation == "flash_attention_2" and keeps_apart(network)
 
 
 def _validation(

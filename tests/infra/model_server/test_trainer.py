@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
 from infra.model_server.errors import TrainingError
 from infra.model_server.progress import (
@@ -25,10 +26,11 @@ from infra.model_server.progress import (
 )
 from infra.model_server.rendering import IGNORED, Rendered, renderer_for
 from infra.model_server.trainer import run
+from infra.model_server.trainer.adapters import keeps_apart
 from infra.model_server.trainer.batches import WINDOW, group, plan_run
 from infra.model_server.trainer.choices import MAX_EPOCHS, SMALL_BATCH_TOKENS, SMALL_MODEL_TOKENS, choose
 from infra.model_server.trainer.optimiser import MuonWithAdamW, build_optimiser, rate_factor
-from infra.model_server.trainer.rows import RowWriter, collate
+from infra.model_server.trainer.rows import RowWriter, collate, pack
 from tests.infra.model_server import tiny
 
 LENGTHS = st.lists(st.integers(1, 4000), min_size=1, max_size=300)
@@ -91,6 +93,32 @@ def test_a_small_model_sees_about_as_many_tokens_whatever_the_data(share: float,
     choices = choose(Hyperparameters(), parameters=1_300_000, tokens_per_epoch=tokens)
     assert (choices.n_epochs, choices.max_tokens, choices.muon) == (epochs, SMALL_BATCH_TOKENS, True)
     assert choices.learning_rate == pytest.approx(2e-3)
+
+
+@pytest.mark.parametrize(("kind", "apart"), [("tiny", True), ("tiny-conv", False)])
+def test_packed_conversations_are_predicted_as_if_each_stood_alone(models_dir: Path, kind: str, apart: bool) -> None:
+    model = AutoModelForCausalLM.from_pretrained(models_dir / kind)
+    assert keeps_apart(model) == apart
+    draw = random.Random(4)
+    rows = [{"input_ids": [draw.randrange(3, 250) for _ in range(length)]} for length in (7, 1, 12, 30)]
+    rows = [{**row, "labels": row["input_ids"]} for row in rows]
+    packed = pack(rows, pad_id=0)
+    assert (packed["labels"] != IGNORED).sum() == sum(len(row["input_ids"]) - 1 for row in rows)
+    alone = [model(input_ids=torch.tensor([row["input_ids"]])).logits[0] for row in rows]
+    together = model(input_ids=packed["input_ids"], position_ids=packed["position_ids"], use_cache=False).logits[0]
+    # A convolution reads on over the border, which is why such a model is not packed.
+    assert torch.allclose(torch.cat(alone), together, atol=1e-5) == apart
+
+
+def test_a_packed_batch_has_the_loss_of_the_padded_one(tmp_path: Path, models_dir: Path) -> None:
+    prepared = prepared_job(models_dir, tmp_path / "job")
+    trainer = run.build_trainer(prepared, 1, tmp_path / "states")
+    rows = [prepared.rows[row] for row in range(6)]
+    loss, correct = trainer._score(trainer.network, collate(rows, prepared.pad_id))
+    packed_loss, packed_correct = trainer._score(trainer.network, pack(rows, prepared.pad_id))
+    assert packed_loss.item() == pytest.approx(loss.item(), rel=1e-5)
+    assert packed_correct.sum() == correct.sum()
+    assert len(packed_correct) == len(correct)
 
 
 def test_larger_models_learn_slower_and_what_was_asked_for_is_kept() -> None:
