@@ -95,7 +95,7 @@ def _processor_ms(pid: int) -> float:
 
 async def _ready(base_url: str) -> None:
     async with httpx2.AsyncClient() as client:
-        for _ in range(1200):
+        for _ in range(6000):
             try:
                 if (await client.get(f"{base_url}/healthz")).status_code == 200:
                     return

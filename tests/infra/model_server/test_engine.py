@@ -43,16 +43,17 @@ def prompt(draw: random.Random, length: int) -> list[int]:
     return [draw.randrange(10, 250) for _ in range(length)]
 
 
-def reference(loaded: LoadedModel, tokens: list[int], count: int) -> list[int]:
-    """Decode greedily without a cache, from the whole text each time."""
-    answer: list[int] = []
+def assert_alone(loaded: LoadedModel, generation: Generation, finished: Finished) -> None:
+    """Fail unless each token is the likeliest after all before it, read at once and without a cache."""
     with torch.inference_mode():
-        while len(answer) < count:
-            token = int(loaded.model(input_ids=torch.tensor([tokens + answer])).logits[0, -1].argmax())
-            if token in loaded.renderer.stop_ids:
-                break
-            answer.append(token)
-    return answer
+        whole = torch.tensor([generation.prompt + finished.tokens])
+        likeliest = loaded.model(input_ids=whole).logits[0, len(generation.prompt) - 1 :].argmax(-1).tolist()
+    assert finished.tokens == likeliest[:-1]
+    stopped = likeliest[-1] in loaded.renderer.stop_ids
+    full = len(finished.tokens) == generation.max_tokens
+    assert finished.reason == ("length" if full else "stop")
+    assert full or stopped
+    assert not set(finished.tokens) & loaded.renderer.stop_ids
 
 
 PROMPTS = st.lists(st.tuples(st.integers(0, 3), st.integers(1, 60), st.integers(1, 12)), min_size=1, max_size=20)
@@ -71,9 +72,7 @@ def test_answers_do_not_depend_on_what_runs_beside(
     ]
     engine.submit(generations)
     for generation in generations:
-        finished = generation.future.result(60)
-        assert finished.tokens == reference(loaded, generation.prompt, generation.max_tokens)
-        assert finished.reason == ("length" if len(finished.tokens) == generation.max_tokens else "stop")
+        assert_alone(loaded, generation, generation.future.result(60))
 
 
 def test_a_shared_beginning_is_read_once_and_then_known(engine: Engine, models_dir: Path) -> None:
@@ -108,6 +107,27 @@ def test_the_prefix_cache_stays_within_its_size(models_dir: Path) -> None:
     assert held == loaded.prefixes._size
 
 
+def test_no_more_join_than_the_memory_has_room_for(loaded: LoadedModel) -> None:
+    draw = random.Random(8)
+    together: list[int] = []
+
+    def asks(engine: Engine) -> int:
+        def note(_: list[int]) -> None:
+            together.append(engine._active())
+
+        together.clear()
+        generations = [Generation(loaded, prompt(draw, 30), sampler(0, 1, None), 6, on_token=note) for _ in range(9)]
+        engine.submit(generations)
+        engine.start()
+        for generation in generations:
+            assert_alone(loaded, generation, generation.future.result(60))
+        engine.stop()
+        return max(together)
+
+    assert asks(Engine(max_waiting=9, max_batch=9, batch_bytes=1)) == 1
+    assert asks(Engine(max_waiting=9, max_batch=9)) > 4
+
+
 def test_a_cancelled_answer_ends_and_the_others_go_on(engine: Engine, loaded: LoadedModel) -> None:
     draw = random.Random(2)
     generations = [Generation(loaded, prompt(draw, 20), sampler(1, 1, 3), 400) for _ in range(3)]
@@ -125,7 +145,7 @@ def test_a_model_that_fails_fails_its_requests_only(engine: Engine, loaded: Load
     engine.submit([bad, good])
     with pytest.raises(ModelFailedError, match="failed while it answered"):
         bad.future.result(60)
-    assert good.future.result(60).tokens == reference(loaded, [20, 21], 2)
+    assert_alone(loaded, good, good.future.result(60))
 
 
 def test_a_full_queue_takes_nothing_of_a_request(loaded: LoadedModel) -> None:
