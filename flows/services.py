@@ -18,7 +18,7 @@ def needed(profile: Profile) -> tuple[Service, ...]:
     ports, workspace = profile.services, profile.workspace
     services = [catalog.shop(ports.shop_port, workspace, _world(profile))]
     if profile.provider.kind == "local" and _is_here(profile.provider.base_url or "", ports.model_port):
-        services.append(catalog.model_server(ports.model_port, workspace, ports.models))
+        services.append(catalog.model_server(ports.model_port, workspace, ports.models, ports.engine))
     if _is_here(profile.tracking.mlflow_uri, ports.mlflow_port):
         services.append(catalog.mlflow(ports.mlflow_port, workspace))
     services.append(catalog.prefect(ports.prefect_port, workspace))

@@ -13,9 +13,9 @@ import uvicorn
 from transformers.utils.logging import disable_progress_bar
 
 from infra.model_server.app import build_app
-from infra.model_server.errors import DataInUseError
+from infra.model_server.errors import DataInUseError, VllmMissingError
 from infra.model_server.progress import LoraMode
-from infra.model_server.settings import BASE_MODELS, GIBIBYTE, Settings
+from infra.model_server.settings import BASE_MODELS, GIBIBYTE, EngineName, Settings
 from infra.model_server.webhooks import is_secret
 
 
@@ -44,12 +44,15 @@ def main(arguments: list[str]) -> None:
             data=options.data.resolve(),
             models=options.models.resolve(),
             api_key=key,
+            engine=options.engine,
             lora=options.lora,
             loaded_models_bytes=int(options.memory * GIBIBYTE),
             webhook_url=options.webhook_url,
             webhook_secret=secret,
         )
         app = build_app(settings)
+    except VllmMissingError as error:
+        sys.exit(f"--engine {options.engine}: {error}")
     except (DataInUseError, OSError) as error:
         sys.exit(f"--data {options.data}: {error}")
     uvicorn.run(app, host=options.host, port=options.port, log_level="warning", timeout_graceful_shutdown=5)
@@ -65,6 +68,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--models", type=Path, default=BASE_MODELS, help="the folder of base models")
     parser.add_argument(
         "--api-key-env", default="ZAVA_API_KEY", metavar="NAME", help="the variable that holds the bearer key, if any"
+    )
+    parser.add_argument(
+        "--engine",
+        choices=get_args(EngineName),
+        default="transformers",
+        help="what answers; vllm: for CUDA, starts `vllm serve` for models with a chat template (not yet run on a GPU)",
     )
     parser.add_argument(
         "--lora",

@@ -32,6 +32,8 @@ def build_app(settings: Settings) -> Gate:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         services.start()
         yield
+        if services.vllm is not None:
+            await services.vllm.close()
         services.stop()
 
     # Only for the document: the key is checked in front of the application.

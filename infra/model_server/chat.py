@@ -15,7 +15,7 @@ from infra.model_server.guidance import Guide
 from infra.model_server.loaded import LoadedModel
 from infra.model_server.rendering import ForcesCalls, GuidesCalls
 from infra.model_server.sampling import sampler
-from infra.model_server.schemas import ChatRequest, ChosenTool
+from infra.model_server.schemas import SAYS_NOTHING, ChatRequest, ChosenTool
 
 
 class Prompt(NamedTuple):
@@ -99,7 +99,7 @@ class Chat:
 
     def _rendered(self) -> Prompt:
         request, renderer = self.request, self._loaded.renderer
-        messages = [_plain(message.model_dump(exclude_none=True)) for message in request.messages]
+        messages = [plain(message.model_dump(exclude_none=True)) for message in request.messages]
         offered = [] if request.tool_choice == "none" else request.tools or []
         tools = [tool.model_dump(exclude_none=True) for tool in offered]
         guides: list[Guide | None] = [None] * (request.n or 1)
@@ -186,7 +186,13 @@ class Chat:
         return min((at for stop in self.stops() if (at := content.find(stop)) >= 0), default=None)
 
 
-def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
+def forwarded(request: ChatRequest) -> dict[str, Any]:
+    """Return a request as another server is to be asked: what it says of the answer, and nothing else."""
+    body = request.model_dump(exclude_none=True, exclude=SAYS_NOTHING)
+    return {**body, "messages": [plain(message) for message in body["messages"]]}
+
+
+def plain(message: Mapping[str, Any]) -> dict[str, Any]:
     """Return a message with its content as one text, and developers as the system."""
     plain = dict(message)
     if isinstance(plain.get("content"), list):

@@ -43,7 +43,7 @@ class ChatTemplateRenderer:
         self._marks_turns = "{% generation %}" in template or "{%- generation %}" in template
         # Templates that print `arguments | tojson` without asking for a string first want an object.
         self._wants_objects = "arguments is string" not in template
-        self._calls = format_of(template)
+        self.calls = format_of(template)
         self.stop_ids = _stop_ids(model_dir, self._tokenizer)
         pad = self._tokenizer.pad_token_id
         self.pad_id = min(self.stop_ids) if pad is None else int(pad)
@@ -75,11 +75,11 @@ class ChatTemplateRenderer:
         """Return the assistant message that the tokens spell."""
         kept = [token for token in token_ids if token not in self.stop_ids]
         text = self._tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        return message_of(str(text), self._calls)
+        return message_of(str(text), self.calls)
 
     def call_prefix(self, name: str | None) -> list[int]:
         """Return the tokens that begin a call."""
-        prefix = self._calls.named_prefix.format(name=json.dumps(name or ""))
+        prefix = self.calls.named_prefix.format(name=json.dumps(name or ""))
         if name is None:
             prefix = prefix[: prefix.index('""') + 1]
         ids: list[int] = self._encode(prefix)["input_ids"]
@@ -87,10 +87,10 @@ class ChatTemplateRenderer:
 
     def guide(self, tools: Sequence[Mapping[str, Any]], written: Sequence[int]) -> Guide | None:
         """Return what holds the calls of an answer to their tools' schemas."""
-        if self._calls is not HERMES or not tools:
+        if self.calls is not HERMES or not tools:
             return None
-        marked = self._calls.begin in self._tokenizer.get_added_vocab()
-        return guide_of(self._guided_tokenizer, tools, self._calls, marked=marked, written=written)
+        marked = self.calls.begin in self._tokenizer.get_added_vocab()
+        return guide_of(self._guided_tokenizer, tools, self.calls, marked=marked, written=written)
 
     @cached_property
     def _guided_tokenizer(self) -> LLTokenizer:

@@ -13,6 +13,7 @@ ModelServerError
 │   ├── ModelFailedError         500, model_failed
 │   └── StorageFullError         507, storage_full
 ├── DataInUseError               two servers cannot work on one folder
+├── VllmMissingError             the program `vllm` is not installed
 ├── RenderingError               a conversation cannot be written as tokens for this model
 ├── DatasetError                 a line of a training file is not what training needs
 └── TrainingError                a job cannot go on; the message becomes the job's reason
@@ -118,6 +119,10 @@ class StorageFullError(ApiError):
 
 class DataInUseError(ModelServerError):
     """Two servers cannot work on one folder."""
+
+
+class VllmMissingError(ModelServerError):
+    """The program `vllm` is not installed."""
 
 
 class RenderingError(ModelServerError):

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
 from infra.model_server import documents
-from infra.model_server.chat import Chat
+from infra.model_server.chat import Chat, forwarded
 from infra.model_server.schemas import ChatRequest
 from infra.model_server.services import Services
 from infra.model_server.streaming import ChatStream
@@ -27,6 +27,13 @@ def chat_router(services: Services) -> APIRouter:
     async def create(request: Request, body: ChatRequest) -> Response:
         """Answer a conversation."""
         entry = await run_in_threadpool(services.registry.get, body.model)
+        vllm = services.vllm
+        if vllm is not None and await run_in_threadpool(vllm.serves, entry):
+            async with loading:
+                address = await run_in_threadpool(vllm.ready, entry)
+            if body.stream:
+                return StreamingResponse(await vllm.events(address, forwarded(body)), media_type="text/event-stream")
+            return JSONResponse(await vllm.completion(address, forwarded(body)))
         loaded = services.pool.ready(entry)
         if loaded is None:
             async with loading:

@@ -264,11 +264,12 @@ def _reason(job_dir: Path, status: int | None) -> Failed:
     if status is not None and status < 0:
         hint = " The machine may have run out of memory." if -status == signal.SIGKILL else ""
         return Failed(code="trainer_killed", message=f"The trainer was killed by signal {-status}.{hint}")
-    tail = _last_line(job_dir / LOG_NAME)
+    tail = last_line(job_dir / LOG_NAME)
     return Failed(code="trainer_crashed", message=f"The trainer ended with status {status}: {tail}")
 
 
-def _last_line(path: Path) -> str:
+def last_line(path: Path) -> str:
+    """Return the last line of a log."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(size - LOG_TAIL_BYTES, 0))

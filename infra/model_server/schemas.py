@@ -162,6 +162,10 @@ class TextFormat(Request):
     type: Literal["text"]
 
 
+SAYS_NOTHING = {"metadata", "user", "safety_identifier", "store", "service_tier", "prompt_cache_key"}
+"""The fields of a chat request that have no effect on the answer."""
+
+
 class ChatRequest(Body):
     """The body of a request for a chat completion.
 

@@ -13,6 +13,7 @@ from infra.model_server.loaded import ModelPool
 from infra.model_server.registry import Registry
 from infra.model_server.runner import Runner
 from infra.model_server.settings import Settings
+from infra.model_server.vllm import Vllm
 from infra.model_server.webhooks import Notifier
 
 
@@ -28,6 +29,7 @@ class Services(NamedTuple):
     engine: Engine
     runner: Runner
     notifier: Notifier | None
+    vllm: Vllm | None
     lock: IO[str]
 
     def start(self) -> None:
@@ -52,6 +54,7 @@ def build_services(settings: Settings) -> Services:
 
     Raises:
         DataInUseError: if another server works on that folder.
+        VllmMissingError: if vLLM is to answer and is not installed.
     """
     lock = _locked(settings.data)
     database = Database(settings.database)
@@ -66,11 +69,10 @@ def build_services(settings: Settings) -> Services:
         jobs=jobs,
         registry=registry,
         pool=ModelPool(settings, registry),
-        engine=Engine(
-            max_waiting=settings.max_waiting, max_batch=settings.max_batch, batch_bytes=settings.batch_bytes
-        ),
+        engine=Engine(max_waiting=settings.max_waiting, max_batch=settings.max_batch, batch_bytes=settings.batch_bytes),
         runner=Runner(database, settings, files=files, jobs=jobs, registry=registry),
         notifier=notifier,
+        vllm=Vllm(settings, registry) if settings.engine == "vllm" else None,
         lock=lock,
     )
 

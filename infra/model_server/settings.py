@@ -1,6 +1,7 @@
 """Where the server listens and keeps its data, and how much it accepts."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -9,6 +10,9 @@ from infra.model_server.progress import LoraMode
 BASE_MODELS = Path(__file__).parent / "base"
 MEBIBYTE = 1 << 20
 GIBIBYTE = 1 << 30
+
+
+EngineName = Literal["transformers", "vllm"]
 
 
 class Settings(BaseModel):
@@ -33,6 +37,8 @@ class Settings(BaseModel):
     loaded_models_bytes: int = 8 * GIBIBYTE
     """Loaded models, with what they remember of prompts, are unloaded above this size, the longest unused first; the
     last one never is."""
+    engine: EngineName = "transformers"
+    """What answers as models with a chat template; the others are always answered by transformers."""
     max_queued_jobs: int = 100
     lora: LoraMode = "auto"
     webhook_url: str | None = None

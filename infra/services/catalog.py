@@ -29,8 +29,8 @@ def shop(port: int, workspace: Path, arguments: tuple[str, ...] = ()) -> Service
     )
 
 
-def model_server(port: int, workspace: Path, models: Path) -> Service:
-    """Return the OpenAI-shaped model server; `models` is the folder of base checkpoints."""
+def model_server(port: int, workspace: Path, models: Path, engine: str = "transformers") -> Service:
+    """Return the OpenAI-shaped model server; `models` is the folder of base checkpoints, `engine` what answers."""
     data = workspace.absolute() / "model-server"
     command = (
         sys.executable,
@@ -42,6 +42,8 @@ def model_server(port: int, workspace: Path, models: Path) -> Service:
         str(data),
         "--models",
         str(models),
+        "--engine",
+        engine,
     )
     return Service(
         name="model",

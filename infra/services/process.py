@@ -78,15 +78,16 @@ def leader(record: ProcessRecord) -> psutil.Process | None:
     with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
         process = psutil.Process(record.pid)
         same_start = abs(process.create_time() - record.started) <= CLOCK_TOLERANCE_S
-        # A dead child of this very process is a zombie until it is waited for. In the first moments of a program its
-        # command line reads empty.
-        if same_start and process.status() != psutil.STATUS_ZOMBIE and _command(process) in {record.command, ()}:
+        # A dead child of this very process is a zombie until it is waited for.
+        if same_start and process.status() != psutil.STATUS_ZOMBIE and _is_of(process, record):
             return process
     return None
 
 
-def _command(process: psutil.Process) -> tuple[str, ...]:
-    return tuple(process.cmdline())
+def _is_of(process: psutil.Process, record: ProcessRecord) -> bool:
+    # In the first moments of a program its command line reads empty, and that of a script names its interpreter.
+    same_command = tuple(process.cmdline()) in {record.command, ()}
+    return same_command or process.environ().get(MARKER) == record.marker
 
 
 def members(record: ProcessRecord) -> list[psutil.Process]:

@@ -202,6 +202,9 @@ class ServicesConfig(Record):
     models: Path = Field(
         Path("infra/model_server/base"), description="Folder of base models for the model server, one folder each."
     )
+    engine: Literal["transformers", "vllm"] = Field(
+        "transformers", description="What answers as a model: vllm needs CUDA and the program `vllm`."
+    )
 
 
 class Profile(Record):
