@@ -57,8 +57,10 @@ class Vllm:
         self._adapters: set[str] = set()
         self._forms: dict[Path, CallFormat | None] = {}
         self._stopping = False
-        self._client = httpx2.Client(timeout=START_SECONDS)
-        self._answers = httpx2.AsyncClient(timeout=None)
+        self._client = httpx2.Client(timeout=START_SECONDS, trust_env=False)
+        # As many at once as are asked, and none kept: vLLM may close a connection just as it is used again.
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
+        self._answers = httpx2.AsyncClient(timeout=None, trust_env=False, limits=limits)
         # One that a killed server has left holds the GPU.
         self._end()
 
