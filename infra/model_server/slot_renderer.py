@@ -12,19 +12,32 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from infra.model_server.errors import RenderingError
 from infra.model_server.rendering import Rendered
 from infra.model_server.slot_decoder import Decoder
 from infra.model_server.slot_text import Encoder, Slots, Vocabulary
 
 IGNORED = -100
+REWORDED = 0.1
+"""Share of a customer's words that training replaces."""
 
 
 class SlotRenderer:
     """Renders OpenAI messages and tools for the small default model, and reads its answers back."""
 
     def __init__(self, model_dir: Path) -> None:
-        """Read the word list `words.txt` of a model's folder."""
+        """Read the word list `words.txt` of a model's folder.
+
+        Raises:
+            RenderingError: The network of the folder has another number of tokens.
+        """
         self.v = Vocabulary((model_dir / "words.txt").read_text(encoding="utf-8").split())
+        config = model_dir / "config.json"
+        size = json.loads(config.read_text(encoding="utf-8"))["vocab_size"] if config.is_file() else self.v.size
+        if size != self.v.size:
+            raise RenderingError(
+                f"{model_dir} was trained with {size} tokens and this version writes {self.v.size}: train it again."
+            )
         self.stop_ids = frozenset({self.v.special["<end>"]})
         self.pad_id = self.v.special["<pad>"]
 
@@ -36,23 +49,40 @@ class SlotRenderer:
         generation: bool = False,
         rng: random.Random | None = None,
     ) -> Rendered:
-        """Return tokens and labels (assistant turns and their end only); with `rng` the slots are permuted."""
+        """Return tokens and labels (assistant turns and their end only).
+
+        With `rng` (training) the slots are permuted, and some of the customer's words are others: one who writes next
+        will not use the words of the training conversations, and what they want must be known from the rest.
+        """
         slots = Slots(rng)
         encoder = Encoder(self.v, slots)
         ids = self._tools(encoder, tools)
         labels = [IGNORED] * len(ids)
+        said: list[int] = []
         for message in messages:
             role = message["role"]
             if role == "system":
                 continue
             encoder.copying = role == "assistant"
             body = [*self._body(encoder, message), self.v.special["<end>"]]
+            if role == "user":
+                said += range(len(ids) + 1, len(ids) + len(body))
             ids += [self.v.special[f"<{role}>"], *body]
             labels += [IGNORED, *(body if role == "assistant" else [IGNORED] * len(body))]
+        if rng is not None:
+            self._reword(ids, said, rng)
         if generation:
             ids.append(self.v.special["<assistant>"])
             labels.append(IGNORED)
         return Rendered(ids, labels, slots)
+
+    def _reword(self, ids: list[int], said: Sequence[int], rng: random.Random) -> None:
+        """Put any other word in the place of some that a customer said, where nobody else says the word."""
+        places = set(said)
+        elsewhere = {token for at, token in enumerate(ids) if at not in places}
+        for at in said:
+            if ids[at] >= self.v.first_word and ids[at] not in elsewhere and rng.random() < REWORDED:
+                ids[at] = rng.randrange(self.v.first_word, self.v.size)
 
     def parse(self, token_ids: Sequence[int], state: object) -> dict[str, Any]:
         """Return the assistant message that the tokens spell, in the OpenAI shape."""

@@ -2,7 +2,8 @@
 
 A slot stands for one exact string of one conversation, numbered by first appearance. To copy an order id the model
 copies one token, and it cannot misspell it; the server maps the slot back. Everything that the model may write is
-reversible byte for byte.
+reversible byte for byte. A slot tells the *kind* of its string (an e-mail address, five digits, a name ...): which of
+"Noah", "Brown" and "80279" is the ZIP must not hang on the words between them.
 
 An *anchor* stands for one record of a list or table, before and after each field of the record. An identifier that
 the model takes from a record is written as a *reference*: what the record is (a name, the options of a variant), its
@@ -21,7 +22,9 @@ SPECIALS = (
     *("<pad>", "<end>", "<tools>", "<user>", "<assistant>", "<call>", "<tool>", "<{>", "<}>", "<[>", "<]>"),
     *("<:>", "<=>", "<,>", "<(>", "<)>", "<text>", "<cap>", "<up>", "<join>", "<space>", "<spell>", "</spell>"),
 )
-SLOTS = 192
+# How many slots there are for the strings of each kind, in the order of their tokens.
+KINDS = {"email": 4, "five": 12, "short": 20, "decimal": 28, "long": 64, "mixed": 24, "lower": 16, "name": 104}
+SLOTS = sum(KINDS.values())
 ANCHORS = 96
 BYTES = 256
 
@@ -69,10 +72,15 @@ class Slots:
 
     def __init__(self, rng: random.Random | None = None) -> None:
         """Number by first appearance; with `rng` (training) in a random order, so that no number means anything."""
-        self._order = list(range(SLOTS))
+        self._free: dict[str, list[int]] = {}
+        first = 0
+        for kind, count in KINDS.items():
+            self._free[kind] = list(range(first, first + count))
+            first += count
         self._anchor_order = list(range(ANCHORS))
         if rng is not None:
-            rng.shuffle(self._order)
+            for numbers in self._free.values():
+                rng.shuffle(numbers)
             rng.shuffle(self._anchor_order)
         self._slot: dict[str, int] = {}
         self._string: dict[int, str] = {}
@@ -84,10 +92,11 @@ class Slots:
         return self._slot.get(string)
 
     def assign(self, string: str) -> int | None:
-        """Return the string's slot, giving it one where any is left."""
+        """Return the string's slot, giving it one of its kind, or of the kind that has most left, where any is left."""
         slot = self._slot.get(string)
         if slot is None and len(self._slot) < SLOTS:
-            slot = self._order[len(self._slot)]
+            free = self._free[kind_of(string)] or max(self._free.values(), key=len)
+            slot = free.pop(0)
             self._slot[string] = slot
             self._string[slot] = string
         return slot
@@ -264,6 +273,17 @@ class Encoder:
             return [*self._taken_from(string), self.v.first_slot + slot]
         spelled = [self.v.first_byte + b for b in string.encode()]
         return [self.v.special["<spell>"], *spelled, self.v.special["</spell>"]]
+
+
+def kind_of(string: str) -> str:
+    """Return which of `KINDS` a string is, by its look alone."""
+    if "@" in string:
+        return "email"
+    if string.isdecimal():
+        return "five" if len(string) == 5 else "short" if len(string) < 5 else "long"
+    if any(c.isdigit() for c in string):
+        return "mixed" if any(c.isalpha() for c in string) else "decimal"
+    return "name" if string[:1].isupper() else "lower"
 
 
 def _field(key: str) -> str:

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.model_server.base.pretrain import write_words
+from infra.model_server.errors import RenderingError
 from infra.model_server.slot_decoder import Decoder
 from infra.model_server.slot_renderer import SlotRenderer
-from infra.model_server.slot_text import SLOTS, Encoder, Slots
+from infra.model_server.slot_text import KINDS, SLOTS, Encoder, Slots, kind_of
 
 TEXTS = st.text() | st.text(alphabet="aA bB1#.$_-@,\n\té\u2003ß") | st.from_regex(r"(#W\d{3,7}|[A-Za-z]+| |\.){1,12}")
 JSON = st.recursive(
@@ -70,10 +71,10 @@ def test_an_identifier_is_one_token_wherever_it_stands(renderer: SlotRenderer) -
         {"role": "tool", "content": '{"order_id":"#W7678072","status":"pending"}'},
     ]
     rendered = renderer.render(messages, [TOOL])
-    slot = renderer.v.first_slot
-    assert rendered.input_ids.count(slot) == 3
     assert isinstance(rendered.state, Slots)
-    assert rendered.state.string(0) == "W7678072"
+    number = rendered.state.find("W7678072")
+    assert number is not None
+    assert rendered.input_ids.count(renderer.v.first_slot + number) == 3
 
 
 def test_only_the_assistants_turns_and_their_ends_are_trained(renderer: SlotRenderer) -> None:
@@ -104,6 +105,63 @@ def test_permuted_slots_change_the_tokens_and_not_the_message(renderer: SlotRend
     for rendered in (one, two):
         trained = [i for i, label in zip(rendered.input_ids, rendered.labels, strict=True) if label != -100]
         assert renderer.parse(trained, rendered.state)["content"] == "80279"
+
+
+def test_training_changes_words_of_the_customer_that_nobody_else_says(renderer: SlotRenderer) -> None:
+    said = "please cancel my whole order now because the color is not what we wanted at all, thank you and goodbye"
+    messages = [
+        {"role": "user", "content": said},
+        {"role": "assistant", "content": "The order?"},
+        {"role": "user", "content": said},
+    ]
+    plain = renderer.render(messages, []).input_ids
+    changed: set[int] = set()
+    for seed in range(60):
+        varied = renderer.render(messages, [], rng=random.Random(seed)).input_ids
+        assert len(varied) == len(plain)
+        changed |= {old for old, new in zip(plain, varied, strict=True) if old != new}
+    kept = {renderer.v.word[word] for word in ("order", "the")}
+    assert {renderer.v.word[word] for word in ("cancel", "goodbye", "whole")} <= changed
+    assert not kept & changed
+    assert all(token >= renderer.v.first_word for token in changed)
+
+
+@pytest.mark.parametrize(
+    ("string", "kind"),
+    [
+        ("noah.brown@example.com", "email"),
+        ("80279", "five"),
+        ("02185", "five"),
+        ("7", "short"),
+        ("6465288081", "long"),
+        ("153.86", "decimal"),
+        ("noah_brown_6181", "mixed"),
+        ("W7678072", "mixed"),
+        ("Noah", "name"),
+        ("foam", "lower"),
+    ],
+)
+def test_a_slot_tells_the_kind_of_its_string(renderer: SlotRenderer, string: str, kind: str) -> None:
+    assert kind_of(string) == kind
+    first = sum(list(KINDS.values())[: list(KINDS).index(kind)])
+    for seed in range(5):
+        number = Slots(random.Random(seed)).assign(string)
+        assert number is not None
+        assert first <= number < first + KINDS[kind]
+
+
+def test_a_kind_without_a_slot_left_takes_one_of_another(renderer: SlotRenderer) -> None:
+    slots = Slots()
+    numbers = [slots.assign(f"person{n}@example.com") for n in range(KINDS["email"] + 1)]
+    assert len({*numbers}) == KINDS["email"] + 1
+    assert numbers[:-1] == list(range(KINDS["email"]))
+
+
+def test_a_model_of_another_vocabulary_is_refused_by_name(tmp_path: Path) -> None:
+    write_words(tmp_path)
+    (tmp_path / "config.json").write_text('{"vocab_size": 4811}', encoding="utf-8")
+    with pytest.raises(RenderingError, match=r"was trained with 4811 tokens .* train it again"):
+        SlotRenderer(tmp_path)
 
 
 ORDER = {

@@ -63,7 +63,7 @@ class Domain:
         for name in names:
             _, records = c.variants(r, self.part_key, r.randint(2, 6))
             self.catalogue[name] = (c.identifier(r, self.kinds["part"]), records)
-        self.records = [self.record() for _ in range(r.randint(1, 4))]
+        self.records = [self.record() for _ in range(r.choice([1, 2, 3, 3, 4, 5]))]
 
     def record(self) -> dict[str, Any]:
         """Draw a record."""

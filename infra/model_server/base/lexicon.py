@@ -94,6 +94,8 @@ BYE = ("You are welcome.", "Goodbye!", "You are welcome! Have a nice day.", "Hap
 WHERE = (
     "where is my {n}", "what is the status of my {n}", "I lost the number, it is the one with the {n}",
     "what about the {n}", "I am waiting for the {n}", "can you look for my {n}", "when do I get the {n}",
+    "any news of my {n}", "tell me how the {n} stands", "did my {n} leave yet", "find the {n} for me",
+    "I would like to know about the {n}", "look up the {n}, I have no number for it",
 )  # fmt: skip
 NOT_YOURS = (
     "I am sorry, I do not find {n} {i} under your name.", "There is no {n} {i} of yours, so I cannot do that.",

@@ -28,7 +28,7 @@ from infra.model_server.base.lookups import lookups
 from infra.model_server.base.workflow import workflow
 from infra.model_server.muon import Muon
 from infra.model_server.slot_renderer import SlotRenderer
-from infra.model_server.slot_text import ANCHORS
+from infra.model_server.slot_text import ANCHORS, KINDS, SLOTS
 
 Row = tuple[list[int], list[int]]
 LAYERS = "cacacac"
@@ -84,10 +84,10 @@ def _start_near_copying(attention: Lfm2Attention) -> None:
 
 
 def carried_over(checkpoint: Path, renderer: SlotRenderer) -> Lfm2ForCausalLM:
-    """Return a network that goes on from a checkpoint, whose word list and anchors may be others.
+    """Return a network that goes on from a checkpoint, whose word list, slots and anchors may be others.
 
-    A token keeps what was learned of it. A new word starts as the same word in lower case, where there is one, and a
-    new anchor as one slot among many.
+    A token keeps what was learned of it. A new word starts as the same word in lower case, where there is one, a new
+    slot or anchor as one slot among many.
     """
     model, old = new_model(renderer), Lfm2ForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
     v, state = renderer.v, old.state_dict()
@@ -97,9 +97,17 @@ def carried_over(checkpoint: Path, renderer: SlotRenderer) -> Lfm2ForCausalLM:
     first_word = len(before) - len(words)
     known = {word: first_word + number for number, word in enumerate(words)}
     with torch.no_grad():
-        slots = before[v.first_slot : v.first_anchor]
-        table[v.first_anchor : v.reference] = slots.mean(0) + slots.std() * torch.randn(ANCHORS, WIDTH)
-        table[:first_word] = before[:first_word]
+        if first_word == v.first_word:
+            table[:first_word] = before[:first_word]
+        else:
+            table[: v.first_slot] = before[: v.first_slot]
+            slots = before[v.first_slot : first_word - 1 - ANCHORS]
+            table[v.first_slot : v.reference] = slots.mean(0) + slots.std() * torch.randn(SLOTS + ANCHORS, WIDTH)
+            first = v.first_slot
+            for count in KINDS.values():
+                table[first : first + count] += 0.3 * slots.std() * torch.randn(WIDTH)
+                first += count
+            table[v.reference] = before[first_word - 1]
         for word, token in v.word.items():
             like = known.get(word, known.get(word.lower()))
             if like is not None:

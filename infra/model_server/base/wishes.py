@@ -9,6 +9,7 @@ from infra.model_server.base import lexicon as lx
 from infra.model_server.base.domain import Domain
 
 TWO_PARTS = 0.3
+SOUGHT = 0.35  # share of wishes about a thing whose record must be sought, one record after another
 TOLD_AT_ONCE = 0.75
 FOREIGN = 0.08  # share of wishes about a record that is not the person's
 
@@ -41,7 +42,7 @@ class Wish:
 def draw_wish(r: random.Random, d: Domain) -> Wish:
     """Draw a wish about one of the person's records, about their profile, or about somebody else's record."""
     record = r.choice(d.records)
-    if d.knows_profile and r.random() < 0.2:
+    if d.knows_profile and r.random() < SOUGHT:
         return _status(r, d, record)
     tool, parameters, mode = r.choice(d.actions)
     foreign = mode != "profile" and d.knows_profile and r.random() < FOREIGN
