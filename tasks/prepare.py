@@ -254,7 +254,6 @@ def _decisions(row: Mapping[str, Any], meta: RowMeta) -> Iterator[tuple[EvalItem
                 tool=calls[0]["function"]["name"] if calls else None,
                 depth=depth,
                 propagates=_propagates(history, calls),
-                template_unseen=all(map(is_held_out, meta.template_ids)),
             ),
         )
 

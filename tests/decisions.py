@@ -88,5 +88,4 @@ def _meta(index: int, turn: int) -> ItemMeta:
         tool=["find_user_id_by_email", "get_user_details", None][turn],
         depth=turn,
         propagates=turn == 1,
-        template_unseen=index % 2 == 0,
     )

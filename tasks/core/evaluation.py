@@ -36,7 +36,6 @@ class ItemMeta(Record):
     tool: str | None
     depth: int
     propagates: bool
-    template_unseen: bool
 
 
 class DecisionSet(Record):

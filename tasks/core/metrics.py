@@ -148,7 +148,6 @@ def slices_of(meta: ItemMeta) -> list[str]:
         *(f"intent={intent}" for intent in dict.fromkeys(meta.intents)),
         f"tool={meta.tool or 'none'}",
         f"depth={_depth_band(meta.depth)}",
-        f"template={'unseen' if meta.template_unseen else 'seen'}",
     ]
 
 
@@ -197,22 +196,25 @@ def compare(
             p_value=_p_value(name, base_scores, tuned_scores, metas),
             p_clustered=p_clustered if name in SAME_TRIALS else None,
             n=tuned.metrics[name].n,
-            **_reach(error, tuned.metrics[name].n, config),
+            **_reach(error, tuned.metrics[name].n, int(clusters), config),
         )
-        for name, interval, p_clustered, error in zip(MEASURES, intervals, p_values, errors, strict=True)
+        for name, interval, p_clustered, error, clusters in zip(
+            MEASURES, intervals, p_values, errors, (first[1] + second[1] > 0).sum(axis=0), strict=True
+        )
         if interval is not None
     )
     return Comparison(base=base, tuned=tuned, differences=differences)
 
 
-def _reach(error: float, trials: int, config: EvaluationConfig) -> dict[str, Any]:
+def _reach(error: float, trials: int, clusters: int, config: EvaluationConfig) -> dict[str, Any]:
     """Return the smallest difference that a set would show, and how many trials would show the wanted one."""
     if not error > 0:  # without spread, or with one conversation, nothing is known of it
         return {}
-    detectable = statistics.detectable_difference(error, confidence=config.confidence, power=config.power)
+    reach = statistics.Reach(config.confidence, config.power)
+    detectable = reach.detectable(error, clusters)
     return {
-        "detectable": detectable,
-        "needed": statistics.items_needed(trials, detectable, config.wanted_difference),
+        "detectable": detectable if math.isfinite(detectable) else None,
+        "needed": reach.items_needed(trials, error, clusters, config.wanted_difference),
     }
 
 

@@ -191,14 +191,33 @@ def _residuals(hits: Floats, trials: Floats) -> Floats:
     return residuals
 
 
-def detectable_difference(standard_error: float, *, confidence: float, power: float) -> float:
-    """Return the smallest true difference that a set with this standard error would show with this power."""
-    return float(norm.ppf((1 + confidence) / 2) + norm.ppf(power)) * standard_error
+class Reach(NamedTuple):
+    """With what chance (`power`) a true difference is to show, in a test at this confidence."""
 
+    confidence: float
+    power: float
 
-def items_needed(items: int, detectable: float, wanted: float) -> int:
-    """Return how many items like these would detect a wanted difference, where so many detect `detectable`."""
-    return math.ceil(items * (detectable / wanted) ** 2)
+    @property
+    def _quantiles(self) -> tuple[float, float]:
+        return float(norm.ppf((1 + self.confidence) / 2)), float(norm.ppf(self.power))
+
+    def detectable(self, standard_error: float, clusters: int) -> float:
+        """Return the smallest true difference that a set with this standard error would show; infinite if none.
+
+        The permutation test counts the difference itself as spread, d^2 / clusters beside the squared error, so that
+        the difference solves d = z_test * sqrt(error^2 + d^2 / clusters) + z_power * error, a quadratic equation.
+        """
+        test, power = self._quantiles
+        shrunk = 1 - test**2 / clusters
+        if shrunk <= 0:
+            return math.inf
+        return standard_error * (power + math.sqrt(power**2 + shrunk * (test**2 - power**2))) / shrunk
+
+    def items_needed(self, items: int, standard_error: float, clusters: int, wanted: float) -> int:
+        """Return how many items like these would show a wanted difference, in as many more clusters."""
+        test, power = self._quantiles
+        spread = math.sqrt(standard_error**2 + wanted**2 / clusters)
+        return math.ceil(items * ((test * spread + power * standard_error) / wanted) ** 2)
 
 
 def _resampled_shares(hits: Floats, trials: Floats, samples: int, seed: int) -> Floats:

@@ -40,7 +40,6 @@ META = ItemMeta(
     tool="get_user_details",
     depth=1,
     propagates=True,
-    template_unseen=True,
 )
 
 

@@ -6,9 +6,8 @@ from scipy.stats import norm, permutation_test
 
 from tasks.core.statistics import (
     Floats,
-    detectable_difference,
+    Reach,
     holm,
-    items_needed,
     mcnemar,
     paired_p_values,
     share_differences,
@@ -174,17 +173,18 @@ def test_the_paired_test_keeps_its_size_where_one_that_ignores_clusters_does_not
     assert (np.abs(gains) / np.sqrt(discordant) > norm.ppf(0.975)).mean() > 0.1
 
 
-def test_the_paired_test_has_the_power_that_the_detectable_difference_promises() -> None:
-    sets = 2000
-    first, second = paired(np.random.default_rng(5), (0.70, 0.79), 70, sets)
-    error = float(np.mean(standard_errors(first, second)))
-    power = (np.array(paired_p_values(first[0], second[0], samples=1000, seed=1)) < 0.05).mean()
-    # The permutation test counts the gain itself, over the 70 conversations, as spread.
-    spread = np.sqrt(error**2 + 0.09**2 / 70)
-    assert power == pytest.approx(norm.cdf((0.09 - norm.ppf(0.975) * spread) / error), abs=0.04)
-    # At the difference that is called detectable with a power of 0.8, the promise is 0.8.
-    detectable = detectable_difference(error, confidence=0.95, power=0.8)
-    assert norm.cdf(detectable / error - norm.ppf(0.975)) == pytest.approx(0.8)
+REACH = Reach(confidence=0.95, power=0.8)
+
+
+@pytest.mark.parametrize("clusters", [30, 70])
+def test_the_paired_test_finds_the_difference_that_is_called_detectable_as_often_as_is_promised(clusters: int) -> None:
+    sets, share, difference = 2000, 0.6, 0.1
+    for _ in range(4):  # the error depends a little on the difference that it makes detectable
+        first, second = paired(np.random.default_rng(5), (share, share + difference), clusters, sets)
+        error = float(np.mean(standard_errors(first, second)))
+        difference = REACH.detectable(error, clusters)
+    p_values = paired_p_values(first[0], second[0], samples=1000, seed=1)
+    assert (np.array(p_values) < 0.05).mean() == pytest.approx(0.8, abs=0.04)
 
 
 def test_the_standard_error_is_the_spread_of_the_difference_over_many_sets() -> None:
@@ -222,9 +222,19 @@ def test_holm_adjusts_as_in_the_textbook() -> None:
     assert holm([]) == []
 
 
-def test_twice_as_fine_a_difference_needs_four_times_the_items() -> None:
-    assert items_needed(348, 0.06, 0.03) == 4 * 348
-    assert items_needed(100, 0.05, 0.05) == 100
+def test_with_many_conversations_the_textbook_holds() -> None:
+    assert REACH.detectable(0.01, 10**9) == pytest.approx((1.959964 + 0.841621) * 0.01)
+    needed = [REACH.items_needed(1_000_000, 0.01, 10**9, wanted) for wanted in (0.014, 0.028)]
+    assert needed[0] == pytest.approx(4 * needed[1], rel=1e-5)
+    assert REACH.detectable(0.01, 3) == np.inf  # no test over three conversations can come below 5 %
+
+
+@pytest.mark.parametrize(("error", "clusters"), [(0.02, 10), (0.03, 70), (0.001, 400)])
+def test_what_a_set_detects_it_has_the_items_for(error: float, clusters: int) -> None:
+    detectable = REACH.detectable(error, clusters)
+    assert REACH.items_needed(1000, error, clusters, detectable) in {1000, 1001}
+    assert REACH.items_needed(1000, error, clusters, detectable / 2) > 2000
+    assert REACH.items_needed(1000, error, clusters, detectable * 2) < 1000
 
 
 def test_one_cluster_has_no_standard_error() -> None:

@@ -69,7 +69,6 @@ def meta(user: User, turn: int, step: Call | str) -> ItemMeta:
         tool=None if isinstance(step, str) else step[0],
         depth=turn,
         propagates=False,
-        template_unseen=True,
     )
 
 
