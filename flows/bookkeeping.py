@@ -11,6 +11,7 @@ from tasks import plan
 from tasks.artifacts import Dataset
 from tasks.core.config import Profile
 from tasks.core.evaluation import Comparison
+from tasks.core.plan import total
 from tasks.core.run import Cost, RunSummary, Stage, Story, TrackedRun
 from tasks.core.standings import Standings
 from tasks.core.training import TrainingJob, TrainingMetric
@@ -79,7 +80,7 @@ class Bookkeeping:
             evaluation=self._profile.evaluation,
             stories=stories,
             stages=tuple(self._stages.values()),
-            cost=self._cost(job, comparison),
+            cost=self._cost(job, standings),
             prefect=this_run(),
             tracked=tracked,
             report_path="",
@@ -88,10 +89,10 @@ class Bookkeeping:
     def _curve(self, tracked: TrackedRun) -> tuple[TrainingMetric, ...]:
         return training_curve(self._profile, tracked)
 
-    def _cost(self, job: TrainingJob, comparison: Comparison) -> Cost:
+    def _cost(self, job: TrainingJob, standings: Standings) -> Cost:
         worked = _cpu_seconds(self._profile) - self._cpu_s
-        amount = plan.spent(self._profile, job, comparison)
-        return Cost(amount=amount, cpu_minutes=worked / 60, trained_tokens=job.trained_tokens)
+        spent = plan.spent(self._profile, job, standings.reports)
+        return Cost(amount=total(spent), **spent._asdict(), cpu_minutes=worked / 60, trained_tokens=job.trained_tokens)
 
 
 def _cpu_seconds(profile: Profile) -> float:

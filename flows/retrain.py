@@ -3,12 +3,11 @@
 from prefect import flow, get_run_logger
 
 from flows.bookkeeping import Bookkeeping
-from flows.build_dataset import build_dataset
 from flows.cancelling import cancel_jobs
 from flows.evaluate_model import evaluate_arms, evaluate_model
 from flows.promote_model import promote_model
 from flows.starting import named, wait_for_turn
-from flows.train_model import train_model
+from flows.train_model import prepared, train_model
 from tasks import measure, mix, recording, stages
 from tasks.core.config import Profile
 from tasks.core.run import RunSummary, verdict
@@ -27,7 +26,7 @@ def retrain(profile: Profile) -> RunSummary:
     profile = mix.steered(profile)
     log, books = get_run_logger(), Bookkeeping(profile)
     with books, recording.tracked_run(profile) as tracked:
-        dataset = build_dataset(profile)
+        dataset = prepared(profile, None, tracked)
         recording.dataset_recorded(profile, tracked, dataset)
 
         base_id = stages.serving(profile, profile.training.base_model)

@@ -52,9 +52,7 @@ def conversations(profile: Profile) -> list[Path]:
             progress.result(taught.report.sentence(), reused=before.issuperset(taught.shards))
             return taught.shards
         shards = simulate.simulate(profile, folder, progress.step)
-        wanted = profile.synthesis
-        played = wanted.train_conversations + wanted.valid_conversations + wanted.heldout_conversations
-        progress.result(f"{played:,} conversations", reused=before.issuperset(shards))
+        progress.result(f"{profile.synthesis.conversations:,} conversations", reused=before.issuperset(shards))
     return shards
 
 

@@ -96,7 +96,7 @@ def planning(profile: Profile, dataset: Dataset) -> Plan:
         made = plan.plan_of(profile, dataset)
         plan.check_limit(profile, made)
         cost = "no price known" if made.cost is None else f"{made.cost:.2f} USD"
-        progress.result(f"about {made.training_tokens:,} tokens to train on, {cost}")
+        progress.result(f"about {made.training.tokens:,} tokens to train on, {cost}")
     return made
 
 

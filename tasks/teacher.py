@@ -40,7 +40,8 @@ from tasks.world import Sandbox, World, open_world
 
 # A provider that is gone is not asked on and on.
 _MOST_IN_A_ROW = 3
-_TEACHER, _REPORT = "-teacher", "report.json"
+# The report lies beside the takes, once all of them are there.
+_TEACHER, REPORT = "-teacher", "report.json"
 
 
 class Taught(NamedTuple):
@@ -63,10 +64,10 @@ def teach(profile: Profile, out_dir: Path, progress: Progress = lambda _done, _t
     if profile.teacher is None:
         raise ConfigError(f"Profile {profile.name!r} has no teacher.")
     world, hints = open_world(profile.world), read_hints(profile.world.hints)
-    folder = out_dir / f"{teaching_key(profile, profile.teacher, world, hints)[:16]}{_TEACHER}"
+    folder = _folder(profile, profile.teacher, world, hints, out_dir)
     takes = asyncio.run(_Teaching(profile, profile.teacher, world, hints, folder, progress).all_takes())
     report = TeacherReport.of(takes)
-    write_atomically(folder / _REPORT, report.model_dump_json().encode() + b"\n")
+    write_atomically(folder / REPORT, report.model_dump_json().encode() + b"\n")
     return Taught(list(_written(takes, folder, profile.synthesis.shard_size)), report)
 
 
@@ -77,11 +78,42 @@ def report_of(shards: Sequence[Path]) -> TeacherReport:
         DataError: The report is not beside them, or broken.
     """
     key, _, _ = shards[0].name.partition(f"{_TEACHER}-")
-    path = shards[0].with_name(key + _TEACHER) / _REPORT
+    path = shards[0].with_name(key + _TEACHER) / REPORT
     try:
         return TeacherReport.model_validate_json(read_bytes(path))
     except ValidationError as error:
         raise DataError(f"{path} is not the report of a teacher; delete it, and run again.") from error
+
+
+def finished_report(profile: Profile, out_dir: Path) -> TeacherReport | None:
+    """Return the sum of what the teacher of a profile made, or None where it has not come to its end.
+
+    Raises:
+        ServiceError: The world does not start or answer.
+        DataError: The report, or the file of hints, is broken.
+    """
+    if profile.teacher is None:
+        return None
+    world, hints = open_world(profile.world), read_hints(profile.world.hints)
+    return read_report(_folder(profile, profile.teacher, world, hints, out_dir) / REPORT)
+
+
+def read_report(path: Path) -> TeacherReport | None:
+    """Return a report, or None where there is none.
+
+    Raises:
+        DataError: It is broken.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return TeacherReport.model_validate_json(read_bytes(path))
+    except ValidationError as error:
+        raise DataError(f"{path} is not the report of a teacher; delete it.") from error
+
+
+def _folder(profile: Profile, teacher: TeacherConfig, world: World, hints: Hints, out_dir: Path) -> Path:
+    return out_dir / f"{teaching_key(profile, teacher, world, hints)[:16]}{_TEACHER}"
 
 
 def teaching_key(profile: Profile, teacher: TeacherConfig, world: World, hints: Hints) -> str:

@@ -14,7 +14,7 @@ from tasks.core.coverage import CoverageRow
 from tasks.core.dataset import DatasetFile, DatasetSplit, FunnelStep
 from tasks.core.evaluation import Comparison, DecisionSet, EvalReport
 from tasks.core.outcomes import failures
-from tasks.core.plan import Plan
+from tasks.core.plan import Plan, total
 from tasks.core.run import PrefectRun, RunSummary, TrackedRun
 from tasks.core.standings import Standings
 from tasks.core.training import TrainingJob
@@ -183,12 +183,15 @@ def plan(tracking: TrackingConfig, run: TrackedRun, made: Plan) -> None:
     Raises:
         ServiceError: MLflow does not answer.
     """
+    steps = {"synthesis": made.synthesis, "training": made.training, "evaluation": made.evaluation}
     figures = {
-        "trained_tokens": made.training_tokens,
-        "cost": made.cost,
-        "seconds": None if made.minutes is None else 60 * made.minutes,
+        "trained_tokens": made.training.tokens,
+        "evaluation_tokens": made.evaluation.tokens,
+        "cost": total(step.cost for step in steps.values()),
         "detectable_difference": made.detectable,
     }
+    figures |= {f"cost_{name}": step.cost for name, step in steps.items()}
+    figures |= {f"seconds_{name}": step.minutes and 60 * step.minutes for name, step in steps.items()}
     values = {f"planned_{name}": float(value) for name, value in figures.items() if value is not None}
     with mlflow_store.connected(tracking, "record the plan") as client:
         mlflow_store.log_metrics(client, run.run_id, values)
@@ -324,12 +327,13 @@ def files(tracking: TrackingConfig, run: TrackedRun, paths: Iterable[Path], fold
 
 
 def outcome(tracking: TrackingConfig, run: TrackedRun, summary: RunSummary, sentence: str) -> None:
-    """Record verdict, times, cost and the verdicts of the replay.
+    """Record verdict, times, cost and the verdicts of the replay: `planned_NAME` of the plan is NAME here.
 
     Raises:
         ServiceError: MLflow does not answer.
     """
     values = {f"seconds_{entry.name.replace(' ', '_')}": entry.seconds for entry in summary.stages}
+    values["seconds_evaluation"] = sum(s.seconds for s in summary.stages if s.name.startswith("evaluation of "))
     values |= {f"replay_passed_{story.arm}": float(story.passed) for story in summary.stories}
     values |= {f"replay_family_passed_{family.arm}": family.passed for family in summary.families}
     values |= {name: value for name, value in _cost_of(summary).items() if value is not None}
@@ -340,9 +344,14 @@ def outcome(tracking: TrackingConfig, run: TrackedRun, summary: RunSummary, sent
 
 def _cost_of(summary: RunSummary) -> dict[str, float | None]:
     cost = summary.cost
+    reports = summary.standings.reports if summary.standings else ()
     return {
         "seconds": summary.seconds,
         "cost": cost.amount,
+        "cost_synthesis": cost.synthesis,
+        "cost_training": cost.training,
+        "cost_evaluation": cost.evaluation,
+        "evaluation_tokens": sum(report.prompt_tokens + report.completion_tokens for report in reports) or None,
         "cpu_minutes": cost.cpu_minutes,
         "trained_tokens": cost.trained_tokens,
     }

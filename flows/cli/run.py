@@ -1,6 +1,7 @@
 """`zava run`: the whole loop, with progress all the way and a table at the end."""
 
 import os
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,11 +10,14 @@ from flows.cli.common import ExitCode, JsonOption, ProfileOption, SetOption, err
 from flows.cli.services import start
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tasks.core.config import Profile
-    from tasks.core.plan import Plan
 
 
-PlanOption = Annotated[bool, typer.Option("--plan", help="First show what it will take, and ask.")]
+PlanOption = Annotated[
+    bool, typer.Option("--plan", help="First show what it will take, and ask, or obey the limit of the profile.")
+]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
@@ -27,7 +31,8 @@ def run(
     """Make the dataset, fine-tune, measure base against tuned, record all of it. Ends with 1 unless tuned is better.
 
     Services that are down are started first. Safe to repeat, also after a kill: what is there is used again.
-    With `--plan` the dataset is made first, which costs nothing, and what the rest will take is shown.
+    With `--plan`, what it will take is shown before anything is paid for: a teacher's models before they are asked, all
+    else once the dataset is made. A limit in the profile (training.max_cost) then stands for the answer.
 
     Example: `zava run --profile local --set synthesis.train_conversations=200`
     """
@@ -55,37 +60,34 @@ def run(
 
 def _is_agreed(config: "Profile", yes: bool) -> bool:
     """Show what the run will take, on standard error; return whether it may go on."""
+    from flows.cli.plan import plan_rows, synthesis_rows
     from flows.cli.progress import StageLines
-    from tasks import measure
-    from tasks.plan import plan_of
+    from tasks import measure, mix, plan
     from tasks.progress import listening
 
+    measure.require_shop(config)
+    config = mix.steered(config)
+    ahead = plan.synthesis_ahead(config)
+    if ahead and not _goes_on(synthesis_rows(config, ahead), yes):
+        return False
+    began = time.monotonic()
     with StageLines(err) as lines, listening(lines):
-        made = plan_of(config, measure.dataset(config, measure.conversations(config)))
-    for name, figure in plan_rows(made):
-        err.print(f"{name:22} {figure}", markup=False)
-    return yes or typer.confirm("Go on?", err=True)
+        dataset = measure.dataset(config, measure.conversations(config))
+    made = plan.plan_of(config, dataset)
+    took = made.synthesis.model_copy(update={"minutes": (time.monotonic() - began) / 60})
+    agreed = _goes_on(plan_rows(config, made.model_copy(update={"synthesis": took})), yes or _is_limited(config))
+    plan.check_limit(config, made)
+    return agreed
 
 
-def plan_rows(made: "Plan") -> list[tuple[str, str]]:
-    """Return a plan's figures as a person reads them."""
+def _is_limited(config: "Profile") -> bool:
+    return config.training.max_cost is not None
 
-    def usd(amount: float | None) -> str:
-        return "no price known" if amount is None else f"{amount:.2f} USD"
 
-    minutes = (
-        "not known: no run yet"
-        if made.minutes is None
-        else f"about {made.minutes:.0f} min, as the last run that trained"
-    )
-    return [
-        ("provider and base", f"{made.provider}, {made.base_model}"),
-        ("rows to train on", f"{made.rows:,}"),
-        ("tokens to train on", f"about {made.training_tokens:,}, {usd(made.training_cost)}"),
-        ("decisions, two models", f"{made.decisions:,}, {usd(made.evaluation_cost)}"),
-        ("time", minutes),
-        ("detectable difference", f"{100 * made.detectable:.1f} points"),
-    ]
+def _goes_on(rows: "Iterable[tuple[str, str]]", agreed: bool) -> bool:
+    for name, figure in rows:
+        err.print(f"{name:22} {figure}", markup=False, soft_wrap=True)
+    return agreed or typer.confirm("Go on?", err=True)
 
 
 def prepare_clients(config: "Profile") -> None:

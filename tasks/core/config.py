@@ -87,6 +87,11 @@ class SynthesisConfig(Record):
     )
     shard_size: Positive = Field(100, description="Conversations per shard; a finished shard is never played again.")
 
+    @property
+    def conversations(self) -> int:
+        """All conversations that are wanted."""
+        return self.train_conversations + self.valid_conversations + self.heldout_conversations
+
 
 class ValidationConfig(Record):
     """Which gates a conversation must pass, and how many must get through."""

@@ -51,10 +51,16 @@ class Story(Record):
 
 
 class Cost(Record):
-    """What a run cost. `amount` is None where no price is known; CPU minutes are of this machine, all processes."""
+    """What a run cost. `amount` is None where no price is known; CPU minutes are of this machine, all processes.
+
+    `amount` is the sum of what synthesis, training and evaluation cost, with what earlier runs paid for their results.
+    """
 
     amount: float | None
     currency: str = "USD"
+    synthesis: float | None = None
+    training: float | None = None
+    evaluation: float | None = None
     cpu_minutes: float | None = None
     trained_tokens: int | None = None
 

@@ -201,6 +201,10 @@ class Reach(NamedTuple):
     def _quantiles(self) -> tuple[float, float]:
         return float(norm.ppf((1 + self.confidence) / 2)), float(norm.ppf(self.power))
 
+    def standard_error(self, low: float, high: float) -> float:
+        """Return the standard error that an interval at this confidence tells of."""
+        return (high - low) / 2 / self._quantiles[0]
+
     def detectable(self, standard_error: float, clusters: int) -> float:
         """Return the smallest true difference that a set with this standard error would show; infinite if none.
 
