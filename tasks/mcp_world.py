@@ -48,7 +48,9 @@ class McpWorld:
         _check_offer(offered, config)
         self.policy = policy
         self.tools = in_openai_shape(offered)
-        self.digest = sha256_of([config.model_dump(mode="json", exclude={"policy", "hints"}), policy, self.tools])
+        self.digest = sha256_of(
+            [config.model_dump(mode="json", exclude={"policy", "hints", "retrain"}), policy, self.tools]
+        )
         self.is_shared = bool(config.url and config.reset_tool)
 
     @asynccontextmanager

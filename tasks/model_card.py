@@ -61,9 +61,18 @@ def write_card(profile: Profile, dataset: Dataset, job: TrainingJob, served_as: 
         train_sha256=dataset.split.train.sha256,
         contract=dataset_contract(dataset),
     )
+    keep_card(profile, card)
+    return card
+
+
+def keep_card(profile: Profile, card: ModelCard) -> None:
+    """Write a card under each of its names.
+
+    Raises:
+        DataError: The workspace cannot be written.
+    """
     for name in card.names:
         write_atomically(_path(profile, name), card.model_dump_json(indent=2).encode())
-    return card
 
 
 def read_card(profile: Profile, name: str) -> ModelCard | None:
@@ -82,20 +91,35 @@ def check_contract(profile: Profile, name: str, decisions: DecisionSet) -> None:
         ServiceError: The server of the world does not answer.
         EvaluationError: One of them was made under another contract; the message says what changed.
     """
-    served = served_contract(profile)
     path = Path(decisions.path)
     _, item = next(parse_json_lines(read_bytes(path), path))
     # The prompt of a decision may be a shorter one on purpose, so only its tools are compared.
     if tools := item["item"].get("tools"):
+        served = served_contract(profile)
         asked = served.model_copy(update={"tools": contract_of("", tools).tools})
-        _refuse(f"The decisions in {decisions.path!r} were made", asked, served, "Build the dataset again.")
-    if card := read_card(profile, name):
-        _refuse(f"Model {name!r} was trained", card.contract, served, "Train it again: `zava run`.")
+        if told := changes(asked, served):
+            what = f"The decisions in {decisions.path!r} were made"
+            raise EvaluationError(_differs(what, told, "Build the dataset again."))
+    if told := drift(profile, name):
+        raise EvaluationError(told)
 
 
-def _refuse(what: str, taught: Contract, served: Contract, way_out: str) -> None:
-    if told := changes(taught, served):
-        raise EvaluationError(f"{what} under another contract than is served now: {', '.join(told)}. {way_out}")
+def drift(profile: Profile, name: str) -> str:
+    """Return in words how the contract that is served now differs from the one that a model was trained under.
+
+    It is empty where they are the same, and of a base model or a stranger.
+
+    Raises:
+        ConfigError: The policy of a server cannot be read.
+        ServiceError: The server of the world does not answer.
+    """
+    card = read_card(profile, name)
+    told = changes(card.contract, served_contract(profile)) if card else []
+    return _differs(f"Model {name!r} was trained", told, "Train it again: `zava run`.") if told else ""
+
+
+def _differs(what: str, told: list[str], way_out: str) -> str:
+    return f"{what} under another contract than is served now: {', '.join(told)}. {way_out}"
 
 
 def _path(profile: Profile, name: str) -> Path:

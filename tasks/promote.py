@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from pydantic import ValidationError
 
-from tasks import measure, report, track
+from tasks import measure, model_card, report, track
 from tasks.artifacts import workspace
 from tasks.champion import write_champion
 from tasks.core.config import Profile
@@ -60,12 +60,15 @@ def examine(profile: Profile, run_id: str) -> Case:
     """Register the model of a finished run, hold it against its gate, and make it the challenger where it passes.
 
     Raises:
-        PromotionError: There is no such run, or it began without a gate.
+        PromotionError: There is no such run, it began without a gate, or its model was trained under another contract
+            than is served now.
         ServiceError: MLflow does not answer.
         ProviderUnavailableError: The champion is to be asked, and the provider does not answer.
     """
     summary = _summary(profile, run_id)
     rules = _rules_of(profile, run_id)
+    if told := model_card.drift(profile, summary.model_id):
+        raise PromotionError(told)
     source = track.model(profile.tracking, summary.tracked, summary.job, summary.comparison.tuned)
     with opened(profile, rules.registered_model) as registry:
         finish(profile, registry)

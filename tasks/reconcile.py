@@ -14,7 +14,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlo
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
-from tasks import liveness, mlflow_store, sunset, train
+from tasks import liveness, mlflow_store, model_card, sunset, train
 from tasks.artifacts import latest_summary, workspace
 from tasks.core.config import Profile, TrackingConfig
 from tasks.core.finding import Finding
@@ -214,10 +214,32 @@ def retiring_bases(profile: Profile, client: OpenAI, today: date) -> list[Findin
     ]
 
 
-def successor_due(profile: Profile, retiring: Iterable[Finding]) -> Profile | None:
-    """Return the profile to train with now that a base is dying; None where that is done, or no successor is named."""
+def drifted_models(profile: Profile) -> list[Finding]:
+    """Tell of the last tuned model where policy or tools are others now than those that it was trained under.
+
+    Raises:
+        ConfigError: The policy of a server cannot be read.
+        ServiceError: The server of the world does not answer.
+    """
+    last = latest_summary(profile)
+    told = model_card.drift(profile, last.model_id) if last else ""
+    return [Finding(kind="model", id=last.model_id, outcome="reported", note=told)] if last and told else []
+
+
+def training_due(profile: Profile, found: Iterable[Finding]) -> Profile | None:
+    """Return the profile to train with now that a base is dying or the contract changed; None where none is wanted.
+
+    A base has its successor in the profile; for the contract, the profile says whether to (`world.retrain`).
+    """
+    kinds = {finding.kind for finding in found}
+    if "base" in kinds and (successor := _successor_due(profile)):
+        return successor
+    return profile if "model" in kinds and profile.world.retrain else None
+
+
+def _successor_due(profile: Profile) -> Profile | None:
     successor, last = profile.sunset.successor, latest_summary(profile)
-    if successor is None or not any(finding.kind == "base" for finding in retiring):
+    if successor is None:
         return None
     if last and last.job.base_model == successor:
         return None

@@ -263,5 +263,11 @@ def retiring_bases(profile: Profile) -> list[Finding]:
         return reconcile.retiring_bases(profile, client, datetime.now(UTC).date())
 
 
+@stage_task("reconciling", "see whether the contract is still the one that was taught")
+def drifted_models(profile: Profile) -> list[Finding]:
+    """Report the last tuned model where policy or tools are others now than those that it was trained under."""
+    return reconcile.drifted_models(profile)
+
+
 def _root_run_id() -> str:
     return str(flow_run.root_flow_run_id or flow_run.id)

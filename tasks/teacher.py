@@ -1,7 +1,8 @@
 """Synthesis by chat models: blueprint first, then the dialogue, then the gates, each fault told once.
 
 What is paid for stays: every answer is kept under its full request and scenario, and every finished place of the plan
-has a file of its own. A run that was killed, or whose budget was spent, goes on where it stopped.
+has a file of its own. A run that was killed, or whose budget was spent, goes on where it stopped. Where tools change,
+only the conversations that use one of them are held again.
 """
 
 import asyncio
@@ -13,11 +14,14 @@ from typing import Any, NamedTuple, get_args
 from openai import AsyncOpenAI
 from pydantic import ValidationError
 
+from tasks import carry_over
 from tasks.ask import AnswerCache
 from tasks.blueprints import CENSUS, Hints, Place, blueprint_of, find_customers, read_hints, server_plan, shop_plan
+from tasks.carry_over import Lineage
 from tasks.clients import async_openai_client
 from tasks.core.blueprint import Blame, Blueprint, Take, TeacherReport, Usage, total
 from tasks.core.config import Profile
+from tasks.core.contract import contract_of
 from tasks.core.conversation import Conversation
 from tasks.core.dataset import row_of
 from tasks.core.endpoints import ChatConfig, TeacherConfig
@@ -118,13 +122,23 @@ def _folder(profile: Profile, teacher: TeacherConfig, world: World, hints: Hints
 
 def teaching_key(profile: Profile, teacher: TeacherConfig, world: World, hints: Hints) -> str:
     """Return the digest of all that shapes a conversation, and of nothing else."""
+    return sha256_of([*_shapes(profile, teacher, world, hints), world.digest, list(world.tools)])
+
+
+def _lineage(profile: Profile, teacher: TeacherConfig, world: World, hints: Hints) -> Lineage:
+    kin = [*_shapes(profile, teacher, world, hints), profile.world.model_dump(mode="json", exclude={"retrain"})]
+    return Lineage(kin=sha256_of(kin), contract=contract_of(world.policy, world.tools))
+
+
+def _shapes(profile: Profile, teacher: TeacherConfig, world: World, hints: Hints) -> list[Any]:
+    """Return all that shapes a conversation but where it is held."""
     voices = [
         [chat.model_dump(mode="json", exclude={"price", "provider"}), (chat.provider or profile.provider).base_url]
         for chat in (teacher.agent, teacher.speaks_for_customer)
     ]
     synthesis = profile.synthesis.model_dump(mode="json", exclude=SHAPE_ONLY)
-    shown = [world.digest, world.policy, list(world.tools), hints.model_dump(mode="json")]
-    return sha256_of([voices, teacher.max_turns, profile.validation.gates, synthesis, profile.seed, *shown])
+    shown = [world.policy, hints.model_dump(mode="json")]
+    return [voices, teacher.max_turns, profile.validation.gates, synthesis, profile.seed, *shown]
 
 
 class _Voices(NamedTuple):
@@ -154,12 +168,15 @@ class _Teaching:
         self._progress = progress
         self._in_a_row = 0
         self._stopped: list[ZavaError] = []
+        self._lineage = _lineage(profile, teacher, world, hints)
+        self._kin = carry_over.kin_of(folder, self._lineage)
 
     async def all_takes(self) -> list[Take]:
         """Return a take for every place of the plan, read from disk or made now."""
         async with AsyncExitStack() as stack:
             voices = await self._open(stack)
             places = await self._plan(voices)
+            carry_over.found(self._folder, self._lineage)
             files = [self._folder / "takes" / f"{place.id}.json" for place in places]
             waiting = [(place, file) for place, file in zip(places, files, strict=True) if not file.is_file()]
             left = iter(waiting)
@@ -177,7 +194,7 @@ class _Teaching:
             workers = 1 if self._world.is_shared else min(self._teacher.concurrency, len(waiting))
             await _all([work() for _ in range(workers if waiting else 0)])
             self._check(_there(files), len(files), voices.purse.spent)
-        return [_read_take(file) for file in files]
+        return [carry_over.read_take(file) for file in files]
 
     async def _open(self, stack: AsyncExitStack) -> _Voices:
         """Open both models with their kept answers, on one purse."""
@@ -205,7 +222,7 @@ class _Teaching:
     async def _finish(self, place: Place, voices: _Voices, desk: _Desk, file: Path) -> bool:
         """Make and write one take; return whether to go on. What was answered so far is kept in any case."""
         try:
-            take = await self._take(place, voices, desk)
+            take = await self._carried_over(place, desk) or await self._take(place, voices, desk)
         except BudgetSpentError as error:
             self._stopped.append(error)
             return False
@@ -216,6 +233,14 @@ class _Teaching:
         self._in_a_row = 0
         write_atomically(file, take.model_dump_json().encode())
         return True
+
+    async def _carried_over(self, place: Place, desk: _Desk) -> Take | None:
+        """Return the take of an earlier contract that the change does not touch, where it still passes the gates."""
+        take = carry_over.earlier_take(place, self._kin, self._lineage.contract)
+        if take is None or take.conversation is None:
+            return None
+        row = row_of(take.conversation, self._world.tools)
+        return None if await desk.gates.first_failure(take.conversation, row) else take
 
     async def _take(self, place: Place, voices: _Voices, desk: _Desk) -> Take:
         author = Part(voices.agent, place.id, self._world.tools)
@@ -305,13 +330,6 @@ async def _all(jobs: Sequence[Coroutine[Any, Any, None]]) -> None:
 
 def _there(files: Sequence[Path]) -> int:
     return sum(file.is_file() for file in files)
-
-
-def _read_take(file: Path) -> Take:
-    try:
-        return Take.model_validate_json(read_bytes(file))
-    except ValidationError as error:
-        raise DataError(f"{file} is not a take; delete it to hold the conversation again.") from error
 
 
 def _written(takes: Sequence[Take], folder: Path, size: int) -> Iterator[Path]:

@@ -40,6 +40,10 @@ class WorldConfig(Record):
     read_only: tuple[str, ...] | None = Field(
         None, description="Tools that change nothing; left out: those that the server marks so."
     )
+    retrain: bool = Field(
+        False,
+        description="Let `zava reconcile` train anew once policy or tools are not those that the last model learned.",
+    )
 
     @property
     def has_server(self) -> bool:

@@ -24,6 +24,13 @@ def contract_of(policy: str, tools: Iterable[Mapping[str, Any]]) -> Contract:
     return Contract(policy_sha256=sha256_of(policy), tools=digests)
 
 
+def is_touched(taught: Contract, served: Contract, used: Iterable[str]) -> bool:
+    """Whether what was done with these tools could be another thing under the contract that is served now."""
+    if taught.policy_sha256 != served.policy_sha256:
+        return True
+    return any(taught.tools.get(name) != served.tools.get(name) for name in used)
+
+
 def changes(taught: Contract, served: Contract) -> list[str]:
     """Return in words what is another in the contract that is served now."""
     told = [] if taught.policy_sha256 == served.policy_sha256 else ["the policy changed"]

@@ -4,7 +4,7 @@ from typing import Literal
 
 from tasks.core.record import Record
 
-Kind = Literal["run", "job", "upload", "deployment", "base"]
+Kind = Literal["run", "job", "upload", "deployment", "base", "model"]
 # finished: nothing is left to do. adopted: the next run goes on with it. reported: a person decides.
 Outcome = Literal["finished", "adopted", "reported"]
 

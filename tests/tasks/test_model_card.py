@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tasks import model_card
+from tasks import model_card, reconcile
 from tasks.artifacts import Dataset
 from tasks.core.config import Profile, load_profile
 from tasks.core.contract import Contract, changes
 from tasks.core.dataset import line_of
 from tasks.core.errors import EvaluationError
+from tasks.report import write_report
 from tasks.world import open_shop, served_tools
 from tests import runs
 from zava_mcp import policy
@@ -54,6 +55,22 @@ def test_a_model_of_another_contract_is_refused_with_what_changed(profile: Profi
         model_card.check_contract(profile, "answers-here", dataset.decisions)
     told = str(caught.value)
     assert "the policy changed, tool 'cancel_pending_order' changed, tool 'sing' is gone" in told
+
+
+def test_a_model_of_another_contract_is_found_by_reconcile_and_trained_anew_where_the_profile_wants_it(
+    profile: Profile, dataset: Dataset, tmp_path: Path
+) -> None:
+    write_report(runs.a_summary(tmp_path / "last", model_id="answers-here"), tmp_path / "runs" / "m1")
+    model_card.write_card(profile, dataset, runs.a_job(), "answers-here")
+    assert reconcile.drifted_models(profile) == []
+    taught_another(profile, dataset)
+    [found] = reconcile.drifted_models(profile)
+    assert (found.kind, found.id, found.outcome) == ("model", "answers-here", "reported")
+    assert "tool 'sing' is gone" in found.note
+    wanting = load_profile("local", (f"workspace={tmp_path}", "world.retrain=true"))
+    assert reconcile.training_due(profile, [found]) is None
+    assert reconcile.training_due(wanting, [found]) == wanting
+    assert reconcile.training_due(wanting, []) is None
 
 
 def test_decisions_of_another_contract_are_refused(profile: Profile, dataset: Dataset) -> None:

@@ -15,6 +15,7 @@ from tasks.clients import mlflow_client
 from tasks.core.config import Profile, load_profile
 from tasks.core.errors import DataError, PromotionError, ServiceError
 from tasks.core.promotion import Decision, Promotion
+from tasks.model_card import ModelCard, keep_card, served_contract
 from tasks.promote import examine, promote, settle
 from tasks.registry import CHAMPION, Registry
 from tasks.rollback import Order, rollback
@@ -314,6 +315,24 @@ def test_a_run_without_a_gate_is_told_to_run_again(profile: Profile) -> None:
     (folder / run_id).rename(folder / bare)
     with pytest.raises(PromotionError, match=r"began without a gate.*`zava run` makes a run with one"):
         promote(profile, bare, YES)
+
+
+def test_a_model_that_learned_another_contract_than_is_served_now_is_refused(profile: Profile) -> None:
+    run_id = a_finished_run(profile, "ft:old")
+    card = ModelCard(
+        names=("ft:old",),
+        base_model="base",
+        job_key="k",
+        train_sha256="t",
+        contract=served_contract(profile).model_copy(update={"policy_sha256": "another"}),
+    )
+    keep_card(profile, card)
+    with pytest.raises(PromotionError, match=r"than is served now: the policy changed\. Train it again"):
+        promote(profile, run_id, YES)
+    assert aliases(profile) == {}
+    keep_card(profile, card.model_copy(update={"contract": served_contract(profile)}))
+    promote(profile, run_id, YES)
+    assert aliases(profile) == {"champion": "ft:old"}
 
 
 def test_a_provider_that_is_down_does_not_stand_in_the_way_of_a_rollback(profile: Profile) -> None:

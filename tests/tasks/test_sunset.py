@@ -72,8 +72,8 @@ def test_a_dying_base_is_found_and_its_successor_is_due(provider: FakeFinetuning
     profile = a_profile(tmp_path)
     (found,) = reconcile.retiring_bases(profile, provider.client(), TODAY)
     assert (found.kind, found.id, found.outcome) == ("base", "base", "reported")
-    assert reconcile.successor_due(profile, [found]) is None
-    due = reconcile.successor_due(a_profile(tmp_path, "sunset.successor=next"), [found])
+    assert reconcile.training_due(profile, [found]) is None
+    due = reconcile.training_due(a_profile(tmp_path, "sunset.successor=next"), [found])
     assert due is not None
     assert due.training.base_model == "next"
-    assert reconcile.successor_due(a_profile(tmp_path, "sunset.successor=next"), []) is None
+    assert reconcile.training_due(a_profile(tmp_path, "sunset.successor=next"), []) is None

@@ -18,8 +18,10 @@ from tasks.teacher import report_of, teach
 from tests import staff
 from tests.fake_provider import FakeProvider, Reply, Request, call, fault, garbage, reset, say
 from tests.worlds import small_shop
+from zava_mcp import policy
 
 CONVERSATIONS = 6
+POLICY = policy.text()
 REQUESTS = 6 * CONVERSATIONS  # two of the customer, four of the agent in each
 
 
@@ -58,6 +60,41 @@ def failing_once(broken: Reply) -> Callable[[Request], Reply]:
         return broken if seen[key] == 1 else staff.play(request)
 
     return script
+
+
+@pytest.mark.slow
+def test_a_changed_tool_lets_only_the_conversations_that_use_it_be_held_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def calls_by_email(take: Take) -> bool:
+        assert take.conversation is not None
+        return any(one.name == "find_user_id_by_email" for m in take.conversation.messages for one in m.tool_calls)
+
+    def change(name: str) -> None:
+        serve = world.served_tools
+        monkeypatch.setattr(world, "served_tools", lambda store: [anew(tool, name) for tool in serve(store)])
+
+    def anew(tool: dict[str, Any], name: str) -> dict[str, Any]:
+        function = tool["function"]
+        said = f"{function['description']} Spell it right."
+        return {**tool, "function": {**function, "description": said}} if function["name"] == name else tool
+
+    with FakeProvider(staff.play) as provider:
+        profile = profile_of(provider.base_url)
+        teach(profile, tmp_path)
+        touched = sum(map(calls_by_email, takes_in(tmp_path)))
+        assert 0 < touched < CONVERSATIONS
+        change("find_user_id_by_email")
+        taught = teach(profile, tmp_path)
+        assert taught.report.kept == CONVERSATIONS
+        assert len(provider.requests) == REQUESTS + touched * REQUESTS // CONVERSATIONS
+        asked = len(provider.requests)
+        change("exchange_delivered_order_items")  # which nobody calls
+        assert teach(profile, tmp_path).shards != taught.shards
+        assert len(provider.requests) == asked
+        monkeypatch.setattr(world.policy, "text", lambda: f"{POLICY} Be brief.")
+        assert teach(profile, tmp_path).report.kept == CONVERSATIONS
+        assert len(provider.requests) == asked + REQUESTS
 
 
 def takes_in(folder: Path) -> list[Take]:
