@@ -100,8 +100,8 @@ def check_contract(profile: Profile, name: str, decisions: DecisionSet) -> None:
         if told := changes(asked, served):
             what = f"The decisions in {decisions.path!r} were made"
             raise EvaluationError(_differs(what, told, "Build the dataset again."))
-    if told := drift(profile, name):
-        raise EvaluationError(told)
+    if drifted := drift(profile, name):
+        raise EvaluationError(drifted)
 
 
 def drift(profile: Profile, name: str) -> str:

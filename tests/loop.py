@@ -3,10 +3,12 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tasks.clients import mlflow_client
 from tasks.core.config import Profile, load_profile
+from tests.fake_finetuning import FakeFinetuning
+from tests.stores import a_store
 
 ADDRESS = {
     "address1": "415 Maple Avenue",
@@ -18,6 +20,13 @@ ADDRESS = {
 }
 
 
+class Shared(NamedTuple):
+    """A profile and the provider that it names."""
+
+    profile: Profile
+    provider: FakeFinetuning
+
+
 def a_profile(base_url: str, folder: Path, *more: str) -> Profile:
     """Return a small profile on this provider, its MLflow store in the folder, with more overrides."""
     profile = load_profile(
@@ -25,7 +34,7 @@ def a_profile(base_url: str, folder: Path, *more: str) -> Profile:
         (
             f"workspace={folder}/workspace",
             f"provider.base_url={base_url}",
-            f"tracking.mlflow_uri=sqlite:///{folder}/mlflow.db",
+            f"tracking.mlflow_uri={a_store(folder)}",
             "training.base_model=base",
             "training.poll_seconds=0.05",
             "synthesis.train_conversations=6",

@@ -9,13 +9,15 @@ from tasks.artifacts import workspace
 from tasks.clients import mlflow_client
 from tasks.core.config import Profile, load_profile
 from tasks.core.run import PrefectRun, RunSummary
+from tests import stores
 from tests.cases import good_summary
 
 _NUMBERS = count(1)
 
 
 def a_store(folder: Path) -> Path:
-    """Return the folder of a fresh MLflow store on SQLite; making one takes long, so that tests share it."""
+    """Return the folder of a fresh MLflow store with an experiment whose artifacts lie there too."""
+    stores.a_store(folder)
     profile = load_profile("local", settings(folder, folder, "http://127.0.0.1:9/v1"))
     # Without a server the artifacts would lie in the working folder.
     mlflow_client(profile.tracking).create_experiment(profile.tracking.experiment, str(folder / "artifacts"))

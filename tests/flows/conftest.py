@@ -9,7 +9,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from infra.services import catalog
 from tasks.core.config import Profile
 from tests.fake_finetuning import FakeFinetuning, step_events
-from tests.loop import a_profile, model_of
+from tests.loop import Shared, a_profile, model_of
 from tests.ports import free_port
 
 
@@ -27,17 +27,29 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         supervisor.down()
 
 
-@pytest.fixture
-def provider(tmp_path: Path) -> Iterator[FakeFinetuning]:
-    with FakeFinetuning(
+def a_provider(folder: Path) -> FakeFinetuning:
+    return FakeFinetuning(
         states=["queued", "running", "succeeded"],
         events=step_events(12),
         models={"base"},
-        chat=model_of(tmp_path / "workspace"),
-    ) as provider:
+        chat=model_of(folder / "workspace"),
+    )
+
+
+@pytest.fixture
+def provider(tmp_path: Path) -> Iterator[FakeFinetuning]:
+    with a_provider(tmp_path) as provider:
         yield provider
 
 
 @pytest.fixture
 def profile(provider: FakeFinetuning, tmp_path: Path) -> Profile:
     return a_profile(provider.base_url, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    """One workspace for the tests of a file: each finds the work of those before it done."""
+    folder = tmp_path_factory.mktemp("shared")
+    with a_provider(folder) as provider:
+        yield Shared(a_profile(provider.base_url, folder), provider)

@@ -12,8 +12,7 @@ from flows.evaluate_model import evaluate_model
 from flows.promote_model import promote_model, rollback_model
 from flows.retrain import retrain
 from flows.train_model import train_model
-from tasks.core.config import Profile
-from tests.fake_finetuning import FakeFinetuning
+from tests.loop import Shared
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 
@@ -29,9 +28,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
     ids=["build", "train", "evaluate", "retrain"],
 )
 def test_each_flow_runs_alone_from_json_parameters(
-    flow: Flow[..., Any], more: dict[str, str], name: str, profile: Profile, provider: FakeFinetuning
+    flow: Flow[..., Any], more: dict[str, str], name: str, shared: Shared
 ) -> None:
-    parameters = {"profile": profile.model_dump(mode="json"), **more}
+    parameters = {"profile": shared.profile.model_dump(mode="json"), **more}
     with get_client(sync_client=True) as client:
         created = client.create_flow_run(flow, parameters=parameters)
         run_flow(flow, flow_run=created)

@@ -8,6 +8,7 @@ import pytest
 from prefect.settings import PREFECT_HOME, PREFECT_SERVER_DATABASE_CONNECTION_URL
 
 from flows.retrain import retrain
+from flows.train_model import train_model
 from tasks.core.config import Profile
 from tasks.core.errors import ProviderError
 from tasks.core.run import verdict
@@ -69,12 +70,16 @@ def assert_nowhere(secrets: Iterable[str], told: str, folder: Path) -> None:
         assert places_with(secret, folder, database, results) == []
 
 
-def test_a_run_on_openai_leaves_its_key_nowhere(
+def test_a_run_on_openai_tells_who_may_not_train_there_and_leaves_its_key_nowhere(
     provider: FakeFinetuning, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MARKED_KEY", KEY)
     profile = dressed(provider, tmp_path, "provider.kind=openai")
-    # So that an error is told, logged and stored too.
+    provider.fail("POST", "/fine_tuning/jobs", status=403, message="You do not have access.")
+    with pytest.raises(ProviderError, match="use provider local, azure or compatible"):
+        retrain(profile)
+    assert provider.count("POST /fine_tuning/jobs") == 1
+    # So that an error that passes is told, logged and stored too.
     provider.fail("POST", "/fine_tuning/jobs", status=503, message="a fault to be found")
     assert verdict(retrain(profile).comparison).better
     assert provider.keys == {KEY}
@@ -95,16 +100,5 @@ def test_a_run_on_azure_deploys_what_it_asks(azure: FakeAzure, tmp_path: Path, m
     assert summary.model_id in azure.deployments
     assert azure.keys >= {KEY, TOKEN}
     assert_nowhere([KEY, TOKEN, IDENTITY_SECRET], summary.model_id, tmp_path)
-    again = retrain(dressed(azure, tmp_path, *azure.settings()))
-    assert again.model_id == summary.model_id
-    assert (len(azure.jobs), len(azure.deployments)) == (1, 2)
-
-
-def test_an_organisation_that_may_not_train_is_told_where_it_can(
-    provider: FakeFinetuning, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MARKED_KEY", KEY)
-    provider.fail("POST", "/fine_tuning/jobs", status=403, message="You do not have access.")
-    with pytest.raises(ProviderError, match="use provider local, azure or compatible"):
-        retrain(dressed(provider, tmp_path, "provider.kind=openai"))
-    assert provider.count("POST /fine_tuning/jobs") == 1
+    again = train_model(dressed(azure, tmp_path, *azure.settings()))
+    assert (again.job_id, len(azure.jobs)) == (summary.job.job_id, 1)

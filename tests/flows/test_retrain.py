@@ -1,6 +1,7 @@
 """The whole loop on a real Prefect server and a real MLflow store, with a provider over HTTP."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from prefect.client.orchestration import get_client
@@ -10,26 +11,63 @@ from flows.retrain import retrain
 from tasks.clients import mlflow_client
 from tasks.core.config import Profile, load_profile
 from tasks.core.errors import TrainingFailedError
-from tasks.core.run import verdict
+from tasks.core.run import RunSummary, verdict
 from tests.fake_finetuning import FakeFinetuning
+from tests.loop import Shared
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 CREATE = "POST /fine_tuning/jobs"
 CHAT = "POST /chat/completions"
 
 
-def test_a_run_makes_a_better_model_and_can_be_walked_back_to_its_data(
-    profile: Profile, provider: FakeFinetuning
-) -> None:
+class Ran(NamedTuple):
+    """A run, and what the provider had been asked for when it ended."""
+
+    profile: Profile
+    provider: FakeFinetuning
+    summary: RunSummary
+    creations: int
+    jobs: int
+
+
+@pytest.fixture(scope="module")
+def ran(shared: Shared, prefect_server: None) -> Ran:
+    """Run the whole loop, with arms and replays, past a fault that passes and a creation whose answer is lost."""
+    profile, provider = shared
     arms = load_profile("local").evaluation.arms
-    profile = profile.model_copy(update={"evaluation": profile.evaluation.model_copy(update={"arms": arms})})
-    profile = profile.model_copy(update={"replay": profile.replay.model_copy(update={"seeds": 1})})
+    profile = profile.model_copy(
+        update={
+            "evaluation": profile.evaluation.model_copy(update={"arms": arms}),
+            "replay": profile.replay.model_copy(update={"seeds": 1}),
+        }
+    )
+    provider.fail("POST", "/fine_tuning/jobs", status=503)
+    provider.fail("POST", "/fine_tuning/jobs", reset=True, acted=True)
     summary = retrain(profile)
+    return Ran(profile, provider, summary, provider.count(CREATE), len(provider.jobs))
+
+
+def test_a_passing_fault_is_tried_again_and_a_lost_answer_to_the_creation_leaves_one_job(ran: Ran) -> None:
+    assert (ran.creations, ran.jobs) == (2, 1)
+
+
+def test_nothing_is_asked_of_the_models_before_the_plan_and_its_figures_stand_beside_the_real_ones(ran: Ran) -> None:
+    stages = [stage.name for stage in ran.summary.stages]
+    assert stages.index("sunset") < stages.index("synthesis") < stages.index("plan") < stages.index("serving")
+    found = mlflow_client(ran.profile.tracking).get_run(ran.summary.tracked.run_id).data.metrics
+    names = {"trained_tokens", "evaluation_tokens", "cost", "cost_synthesis", "cost_training", "cost_evaluation"}
+    assert names <= found.keys()
+    assert {f"planned_{name}" for name in names} <= found.keys()
+    assert found["planned_detectable_difference"] > 0
+    assert found["seconds_evaluation"] > found["seconds_evaluation_of_base"] > 0
+
+
+def test_a_run_makes_a_better_model_and_can_be_walked_back_to_its_data(ran: Ran) -> None:
+    profile, provider, summary = ran.profile, ran.provider, ran.summary
     assert verdict(summary.comparison).better
     assert [(family.arm, len(family.results)) for family in summary.families] == [("base", 10), ("tuned", 10)]
     assert summary.comparison.tuned.metrics["next_tool_call_accuracy"].value == 1.0
     assert [(story.arm, story.passed) for story in summary.stories] == [("base", False), ("tuned", True)]
-    assert provider.count(CREATE) == 1
     assert summary.standings is not None
     reached = {r.arm: r.metrics["next_tool_call_accuracy"].value for r in summary.standings.reports}
     assert reached == {"base": 0.0, "tuned": 1.0, "tuned-short": 1.0, "base-examples": 0.0}
@@ -62,46 +100,34 @@ def test_a_run_makes_a_better_model_and_can_be_walked_back_to_its_data(
     assert "The replay family" in report
 
 
-def test_a_second_run_with_the_same_profile_finds_all_its_work_done(profile: Profile, provider: FakeFinetuning) -> None:
-    first = retrain(profile)
-    asked = provider.count(CHAT)
-    uploads = provider.count("POST /files")
+def test_a_second_run_with_the_same_profile_finds_all_its_work_done(ran: Ran) -> None:
+    first, provider = ran.summary, ran.provider
+    asked, uploads = provider.count(CHAT), provider.count("POST /files")
+    # But for the family, which is played live.
+    profile = ran.profile.model_copy(update={"replay": ran.profile.replay.model_copy(update={"seeds": 0})})
     second = retrain(profile)
     assert second.model_id == first.model_id
     assert second.tracked.run_id != first.tracked.run_id
-    assert provider.count(CREATE) == 1
+    assert provider.count(CREATE) == ran.creations
     assert provider.count("POST /files") == uploads
     # Only the replay is live: one turn after another, never a decision of the set.
     replayed = provider.count(CHAT) - asked
     assert replayed < first.decisions.items
     reused = {entry.name for entry in second.stages if entry.reused}
     assert {"synthesis", "validation", "upload", "fine-tuning", "training", "evaluation of base"} <= reused
-    steps = mlflow_client(profile.tracking).get_metric_history(second.tracked.run_id, "train_loss")
-    assert len(steps) == 12
-
-
-def test_a_lost_answer_to_the_creation_leaves_one_job_and_the_run_succeeds(
-    profile: Profile, provider: FakeFinetuning
-) -> None:
-    provider.fail("POST", "/fine_tuning/jobs", reset=True, acted=True)
-    retrain(profile)
-    assert provider.count(CREATE) == 1
-    assert len(provider.jobs) == 1
-
-
-def test_a_passing_fault_is_tried_again(profile: Profile, provider: FakeFinetuning) -> None:
-    provider.fail("POST", "/fine_tuning/jobs", status=503)
-    retrain(profile)
-    assert provider.count(CREATE) == 2
-    assert len(provider.jobs) == 1
-
-
-def test_a_failed_job_fails_the_run_with_the_providers_reason(profile: Profile, provider: FakeFinetuning) -> None:
-    provider.states = ["running", "failed"]
-    with pytest.raises(TrainingFailedError, match="the data is not good"):
-        retrain(profile)
     client = mlflow_client(profile.tracking)
-    experiment = client.get_experiment_by_name(profile.tracking.experiment)
-    (run,) = client.search_runs([experiment.experiment_id], "tags.`zava.profile` = 'local'")
-    assert run.info.status == "FAILED"
-    assert provider.count(CREATE) == 1
+    assert len(client.get_metric_history(second.tracked.run_id, "train_loss")) == 12
+    # What the first run took is what this one is planned by.
+    assert client.get_run(second.tracked.run_id).data.metrics["planned_seconds_evaluation"] > 0
+
+
+def test_a_failed_job_fails_the_run_with_the_providers_reason(ran: Ran) -> None:
+    ran.provider.states = ["running", "failed"]
+    another = ran.profile.model_copy(update={"training": ran.profile.training.model_copy(update={"seed": 8})})
+    with pytest.raises(TrainingFailedError, match="the data is not good"):
+        retrain(another)
+    client = mlflow_client(ran.profile.tracking)
+    experiment = client.get_experiment_by_name(ran.profile.tracking.experiment)
+    runs = client.search_runs([experiment.experiment_id], "tags.`zava.profile` = 'local'")
+    assert [run.info.status for run in runs if run.data.params["training.seed"] == "8"] == ["FAILED"]
+    assert ran.provider.count(CREATE) == ran.creations + 1

@@ -34,6 +34,7 @@ from tasks.core.training import TrainingJob, TrainingMetric, finished_model_id
 from tasks.ledger import Ledger
 from tests.in_process import Killed, Wire
 from tests.job_machine import JobMachine, Json, step_events
+from tests.stores import a_store
 
 CONTENT = b'{"messages": []}\n'
 CONFIG = TrainingConfig(base_model="base", poll_seconds=1, n_epochs=2, stall_minutes=1.0)
@@ -80,7 +81,7 @@ class Billing(JobMachine):
 
 @pytest.fixture(scope="module")
 def tracking(tmp_path_factory: pytest.TempPathFactory) -> TrackingConfig:
-    return TrackingConfig(mlflow_uri=f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db", experiment="once")
+    return TrackingConfig(mlflow_uri=a_store(tmp_path_factory.mktemp("mlflow")), experiment="once")
 
 
 class Workers(RuleBasedStateMachine):

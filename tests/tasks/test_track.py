@@ -12,13 +12,14 @@ from tasks.core.errors import ServiceError
 from tasks.core.run import PrefectRun
 from tasks.core.training import TrainingMetric
 from tests import runs
+from tests.stores import a_store
 
 PREFECT = PrefectRun(run_id="p-1", name="retrain local", address="http://127.0.0.1:4200/runs/flow-run/p-1")
 
 
 @pytest.fixture
 def profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Profile:
-    profile = load_profile("local", (f"tracking.mlflow_uri=sqlite:///{tmp_path}/mlflow.db",))
+    profile = load_profile("local", (f"tracking.mlflow_uri={a_store(tmp_path)}",))
     # Without a server the artifacts lie in the working folder.
     monkeypatch.chdir(tmp_path)
     return profile
