@@ -9,8 +9,9 @@ from openai.types.fine_tuning import FineTuningJob
 
 from tests.infra.model_server import live, tiny
 
-EPOCHS = 12
+EPOCHS = 20
 STEPS = EPOCHS * 2
+"""Enough that a job is still under way when what was seen of it is acted upon."""
 
 
 def start_job(client: OpenAI) -> str:
@@ -18,6 +19,11 @@ def start_job(client: OpenAI) -> str:
     file = client.files.create(file=("t.jsonl", tiny.jsonl(48)), purpose="fine-tune")
     choices: Any = {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": EPOCHS}}}
     return client.fine_tuning.jobs.create(model="tiny", training_file=file.id, seed=7, method=choices).id
+
+
+def wait_for_step(client: OpenAI, job_id: str, step: int) -> None:
+    """Wait until a job has reported so many steps."""
+    live.wait_until(lambda: len(live.steps_of(client, job_id)) >= step, f"step {step} of {job_id}")
 
 
 def kill_server(server: live.ServerProcess, times: int, draw: random.Random, longest: float) -> FineTuningJob:
