@@ -150,7 +150,7 @@ def _read_prompt(generation: Generation) -> DynamicCache | None:
     for end in (shared, len(prompt)) if shared else (len(prompt),):
         if at < end:
             tokens = torch.tensor([prompt[at:end]], device=loaded.model.device)
-            use_threads(loaded.weights.parameters * (end - at))
+            use_threads(loaded.weights.parameters)
             logits = loaded.model(input_ids=tokens, past_key_values=cache, use_cache=True, **loaded.last_only).logits[
                 0, -1
             ]

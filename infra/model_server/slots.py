@@ -96,7 +96,7 @@ class SlotBatch:
             layer.begin(lengths, width)
         cache = DynamicCache(config=model.config)
         cache.layers = [*self._layers]
-        use_threads(self.loaded.weights.parameters * len(tokens))
+        use_threads(self.loaded.weights.parameters)
         logits = model(
             input_ids=tokens,
             attention_mask=seen[:, None, None, :],

@@ -1,13 +1,14 @@
-"""How many of the machine's cores one forward pass is worth."""
+"""How many of the machine's cores a forward pass is worth."""
 
 import torch
 
-WORTH_SHARING = 100_000_000
-"""Multiplications from which on several threads win more than they lose to waiting for each other."""
+WORTH_SHARING = 20_000_000
+"""Parameters from which on several threads win more than they lose to waiting for each other: those of the small
+default read a prompt as fast alone, and whoever asks, or a training, runs beside."""
 
 _CORES = torch.get_num_threads()
 
 
-def use_threads(multiplications: int) -> None:
-    """Let this thread's next forward pass use all cores if it is large, else one: a training may run beside."""
-    torch.set_num_threads(_CORES if multiplications >= WORTH_SHARING else 1)
+def use_threads(parameters: int) -> None:
+    """Let this thread's next forward pass use all cores if the model is large, else one."""
+    torch.set_num_threads(_CORES if parameters >= WORTH_SHARING else 1)
