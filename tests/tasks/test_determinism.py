@@ -10,7 +10,7 @@ import sys
 
 from tests.worlds import ROOT
 
-PLAYED = "8c8d862f712384e692262356e5eae5bb40b5cd8397d45d47e671eba4cb19900b"
+PLAYED = "9a0b11450b233d7a00fb38fdbf6a1a944acb742aad450d622fc6d510d0c65153"
 SCRIPT = """
 import asyncio, hashlib
 from typing import get_args
