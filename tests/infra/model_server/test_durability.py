@@ -1,6 +1,5 @@
-"""Jobs survive what happens to their server."""
+"""Jobs survive what happens to their server; at random moments: tests/bench/bench_kills.py."""
 
-import random
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,9 +48,3 @@ def test_a_paused_job_frees_the_trainer_and_goes_on_where_it_was_also_after_kill
     messages = [event.message for event in jobs.list_events(job_id, limit=100)]
     assert messages.count("Fine-tuning job paused") == messages.count("Fine-tuning job resumed") == 1
     assert "The training was interrupted; it goes on from its last saved state" in messages
-
-
-@pytest.mark.slow
-def test_a_kill_at_a_random_moment_loses_and_doubles_nothing(server: live.ServerProcess) -> None:
-    # tests/bench/bench_kills.py does the same with twenty kills, of servers and of trainers.
-    kills.kill_server(server, 1, random.Random(20), longest=12.0)
