@@ -43,7 +43,7 @@ def test_ctrl_c_shows_what_was_answered_and_the_same_command_goes_on_from_there(
         return {"role": "assistant", "content": "Hello"}
 
     with FakeFinetuning(models={"base"}, chat=interrupted) as provider:
-        where = settings(tmp_path, provider__base_url=provider.base_url, **small(3))
+        where = settings(tmp_path, provider__base_url=provider.base_url, evaluation__concurrency=4, **small(3))
         given = ["evaluate", "--model", "base", "--json", *where]
         code, out, err = zava(*given)
         assert code == 130
