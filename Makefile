@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install run test lint stop clean base faults bench teacher
+.PHONY: help install run test lint stop clean base faults bench teacher docs
 
 help: ## Say what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ bench: install ## Run the benchmarks
 
 teacher: install ## Let the champion of the last `make run` hold 24 conversations as the teacher's agent; its server must run
 	$(BIN)/python -m tests.bench.own_teacher
+
+docs: install ## Build the pages of docs/ into site/, strictly
+	$(BIN)/properdocs build
 
 stop: ## End the services
 	@test ! -x $(BIN)/zava || $(BIN)/zava down

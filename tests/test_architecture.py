@@ -96,4 +96,5 @@ def test_the_top_level_is_the_one_promised() -> None:
     folders = {
         p.name for p in ROOT.iterdir() if p.is_dir() and not p.name.startswith(".") and p.name != "zava.egg-info"
     }
-    assert folders - {"docs"} == {"flows", "tasks", "zava_mcp", "configs", "infra", "tests"}
+    # `make docs` builds into site/, which is no part of the project.
+    assert folders - {"site"} == {"flows", "tasks", "zava_mcp", "configs", "infra", "tests", "docs"}

@@ -118,12 +118,16 @@ class ValidationConfig(Record):
 class TrainingConfig(Record):
     """What is trained, and how long the loop waits for it."""
 
-    base_model: str
-    suffix: str = Field("retail", pattern=r"^[A-Za-z0-9-]{1,40}$")
-    n_epochs: Literal["auto"] | Positive = "auto"
-    batch_size: Literal["auto"] | Positive = "auto"
-    learning_rate_multiplier: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
-    seed: int = 7
+    base_model: str = Field(description="The model to train, by the provider's name; here a folder of services.models.")
+    suffix: str = Field("retail", pattern=r"^[A-Za-z0-9-]{1,40}$", description="Part of the tuned model's id.")
+    n_epochs: Literal["auto"] | Positive = Field(
+        "auto", description="Passes over the rows; auto: the provider's choice."
+    )
+    batch_size: Literal["auto"] | Positive = Field("auto", description="Rows a step; auto: the provider's choice.")
+    learning_rate_multiplier: Literal["auto"] | Annotated[float, Field(gt=0)] = Field(
+        "auto", description="Of the provider's own rate; auto: its choice."
+    )
+    seed: int = Field(7, description="Of the job: the order of the rows, and new weights.")
     checkpoint_decisions: Annotated[int, Field(ge=0)] = Field(
         0, description="Decisions of the validation split to choose the best checkpoint by; 0: the last one goes on."
     )
@@ -138,7 +142,7 @@ class TrainingConfig(Record):
 class SunsetConfig(Record):
     """What to do about a base model that its provider is about to retire."""
 
-    action: Literal["warn", "refuse"] = "warn"
+    action: Literal["warn", "refuse"] = Field("warn", description="Only tell, or end the run before it pays.")
     days: Annotated[int, Field(ge=0)] = Field(60, description="How long before the date.")
     successor: str | None = Field(
         None, description="The base model that `zava reconcile` trains when the time has come; empty: it only tells."
@@ -148,7 +152,7 @@ class SunsetConfig(Record):
 class ArmConfig(Record):
     """A model or a way of asking that is measured beside base and tuned, on the same decisions."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$", description="Under which reports show it.")
     model: str = Field("base", description="'base' or 'tuned' of the run, or the id of another model.")
     prompt: Literal["policy", "short"] = Field("policy", description="The recorded system prompt, or short_prompt.")
     examples: int = Field(0, ge=0, le=20, description="Similar moves of the training rows to show in the prompt.")
@@ -160,10 +164,10 @@ class EvaluationConfig(Record):
 
     concurrency: Positive = Field(4, description="Requests in flight.")
     timeout_s: float = Field(60.0, gt=0, description="An item slower than this counts as a failure.")
-    max_completion_tokens: Positive = 256
+    max_completion_tokens: Positive = Field(256, description="Most tokens of an answer.")
     seed: int = Field(7, description="Of the answers, where the provider honours it, and of the resamples.")
     bootstrap_samples: Positive = Field(2000, description="Resamples, clustered by conversation.")
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(0.95, description="Of the intervals and of the tests.")
     wanted_difference: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.05, description="The smallest difference worth telling; the report says how many decisions would tell it."
     )
@@ -196,18 +200,18 @@ class TrackingConfig(Record):
     """Where runs are recorded."""
 
     mlflow_uri: str = Field("", description="Empty: the MLflow server of `zava up`.")
-    experiment: str = "zava-retail"
+    experiment: str = Field("zava-retail", description="Of MLflow; one retraining of it runs at a time.")
 
 
 class ServicesConfig(Record):
     """The services that `zava up` starts, all on 127.0.0.1: their ports, and the base models that can be trained."""
 
-    prefect_port: int = 4200
-    mlflow_port: int = 5000
-    model_port: int = 8766
-    shop_port: int = 8765
-    worker_port: int = 8768
-    webhook_port: int = 8767
+    prefect_port: int = Field(4200, description="Of the Prefect server and its UI.")
+    mlflow_port: int = Field(5000, description="Of the MLflow server and its UI.")
+    model_port: int = Field(8766, description="Of the model server.")
+    shop_port: int = Field(8765, description="Of the Retail MCP server.")
+    worker_port: int = Field(8768, description="Where the worker says that it is well.")
+    webhook_port: int = Field(8767, description="Of the receiver of webhooks.")
     models: Path = Field(
         Path("infra/model_server/base"), description="Folder of base models for the model server, one folder each."
     )
@@ -219,8 +223,8 @@ class ServicesConfig(Record):
 class Profile(Record):
     """One run's whole configuration."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
-    seed: int = 7
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$", description="Of the profile, its runs and deployments.")
+    seed: int = Field(7, description="Of the scenarios; the same seed gives the same conversations.")
     workspace: Path = Field(Path(".zava"), description="Folder for datasets, state and logs; made when missing.")
     world: WorldConfig = WorldConfig()
     synthesis: SynthesisConfig

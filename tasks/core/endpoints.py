@@ -15,8 +15,8 @@ Positive = Annotated[int, Field(ge=1)]
 class AzureConfig(Record):
     """What Azure's control plane needs to deploy a model; who may do so is read from the environment by its library."""
 
-    subscription_id: str
-    resource_group: str
+    subscription_id: str = Field(description="Of the account.")
+    resource_group: str = Field(description="Of the account.")
     account: str = Field(description="The Foundry or Azure OpenAI resource that trains and serves.")
     training_type: Literal["Standard", "GlobalStandard", "DeveloperTier"] = Field(
         "GlobalStandard", description="The tier to train in: where, and at what price."
@@ -30,7 +30,7 @@ class AzureConfig(Record):
 class ProviderConfig(Record):
     """Where models are trained and served. The key is read from the environment, never from the file."""
 
-    kind: ProviderKind = "local"
+    kind: ProviderKind = Field("local", description="`compatible`: any server of OpenAI's shape.")
     base_url: str | None = Field(
         None, description="Of the OpenAI-shaped API, /v1 included; local and empty: the model server of `zava up`."
     )
@@ -56,17 +56,17 @@ class ProviderConfig(Record):
 class PriceConfig(Record):
     """What a million tokens cost, in USD."""
 
-    prompt: float = Field(ge=0)
-    completion: float = Field(ge=0)
+    prompt: float = Field(ge=0, description="Tokens read.")
+    completion: float = Field(ge=0, description="Tokens written.")
 
 
 class ChatConfig(Record):
     """A model that plays a part in synthesis."""
 
-    model: str
+    model: str = Field(description="Its name at the provider.")
     provider: ProviderConfig | None = Field(None, description="Where it is served; left out: where models are trained.")
     temperature: float | None = Field(None, ge=0, description="Left out: the provider's default.")
-    max_completion_tokens: Positive = 1024
+    max_completion_tokens: Positive = Field(1024, description="Most tokens of an answer.")
     price: PriceConfig | None = Field(None, description="Needed for a budget in money.")
 
 
