@@ -11,10 +11,9 @@ from infra.model_server.database import new_id
 from infra.model_server.engine import Engine
 from infra.model_server.errors import ContextLengthError, InvalidRequestError, RenderingError, UnsupportedError
 from infra.model_server.generation import Finished, Generation
-from infra.model_server.guidance import Guide
 from infra.model_server.loaded import LoadedModel
-from infra.model_server.rendering import ForcesCalls, GuidesCalls
-from infra.model_server.sampling import sampler
+from infra.model_server.rendering import ForcesCalls, GuidesAnswers
+from infra.model_server.sampling import Guide, sampler
 from infra.model_server.schemas import SAYS_NOTHING, ChatRequest, ChosenTool
 
 
@@ -107,8 +106,8 @@ class Chat:
             with self._loaded.rendering:
                 ids, _, state = renderer.render(messages, tools, generation=True)
                 forced = self._forced()
-                if isinstance(renderer, GuidesCalls):
-                    guides = [renderer.guide(tools, forced) for _ in guides]
+                if isinstance(renderer, GuidesAnswers):
+                    guides = [renderer.guide(tools, forced, state) for _ in guides]
         except RenderingError as error:
             raise InvalidRequestError(str(error), "messages") from error
         if len(ids) + len(forced) >= self._loaded.window:

@@ -13,8 +13,9 @@ from llguidance.hf import from_tokenizer
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast
 
 from infra.model_server.errors import RenderingError
-from infra.model_server.guidance import Guide, guide_of
+from infra.model_server.guidance import guide_of
 from infra.model_server.rendering import IGNORED, Rendered
+from infra.model_server.sampling import Guide
 from infra.model_server.tool_calls import HERMES, format_of, message_of
 
 
@@ -85,7 +86,7 @@ class ChatTemplateRenderer:
         ids: list[int] = self._encode(prefix)["input_ids"]
         return ids
 
-    def guide(self, tools: Sequence[Mapping[str, Any]], written: Sequence[int]) -> Guide | None:
+    def guide(self, tools: Sequence[Mapping[str, Any]], written: Sequence[int], state: object) -> Guide | None:
         """Return what holds the calls of an answer to their tools' schemas."""
         if self.calls is not HERMES or not tools:
             return None

@@ -21,8 +21,8 @@ AS_TAUGHT = {"whitespace_flexible": False, "item_separator": ", ", "key_separato
 """JSON as templates and `json.dumps` write it."""
 
 
-class Guide:
-    """Which tokens may come next in one answer."""
+class GrammarGuide:
+    """Which tokens may come next in one answer, by its grammar."""
 
     def __init__(self, matcher: LLMatcher, written: Sequence[int]) -> None:
         """Go on after the tokens with which the answer was made to begin."""
@@ -50,7 +50,7 @@ def guide_of(
     *,
     marked: bool,
     written: Sequence[int],
-) -> Guide:
+) -> GrammarGuide:
     """Return a guide for an answer that may call these tools.
 
     With `marked`, the mark that begins a call is one token of its own. A schema that cannot be made a grammar leaves
@@ -60,7 +60,7 @@ def guide_of(
     if problem := LLMatcher.validate_grammar(grammar, tokenizer):
         log.warning("Tool calls are held to JSON objects only: %s", problem)
         grammar = _grammar(tools, form, marked=marked, exact=False)
-    return Guide(LLMatcher(tokenizer, grammar), written)
+    return GrammarGuide(LLMatcher(tokenizer, grammar), written)
 
 
 def _grammar(tools: Sequence[Mapping[str, Any]], form: CallFormat, *, marked: bool, exact: bool) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from infra.model_server.errors import RenderingError
-from infra.model_server.guidance import Guide
+from infra.model_server.sampling import Guide
 
 IGNORED = -100
 """The label of a token that is not trained."""
@@ -66,11 +66,14 @@ class ForcesCalls(Protocol):
 
 
 @runtime_checkable
-class GuidesCalls(Protocol):
-    """A renderer that can hold tool calls to their schemas."""
+class GuidesAnswers(Protocol):
+    """A renderer that can hold answers to what makes sense: calls to their schemas, say."""
 
-    def guide(self, tools: Sequence[Mapping[str, Any]], written: Sequence[int]) -> Guide | None:
-        """Return what guides an answer that began with `written`; None where this model's form has no grammar."""
+    def guide(self, tools: Sequence[Mapping[str, Any]], written: Sequence[int], state: object) -> Guide | None:
+        """Return what guides an answer that began with `written`, or None where nothing does.
+
+        `state` is what `render` returned with the conversation.
+        """
         ...
 
 

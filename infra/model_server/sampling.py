@@ -1,11 +1,21 @@
 """Picks the next token of each sequence."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 
-from infra.model_server.guidance import Guide
+
+class Guide(Protocol):
+    """Says which tokens may come next in one answer."""
+
+    def allowed(self, vocabulary: int) -> torch.Tensor | None:
+        """Return for each token of a vocabulary whether it may come next; None if all may."""
+        ...
+
+    def take(self, token: int) -> None:
+        """Note the token that was picked."""
+        ...
 
 
 class Sampler(NamedTuple):
@@ -35,17 +45,20 @@ def pick(logits: torch.Tensor, samplers: Sequence[Sampler]) -> list[int]:
     tokens: list[int] = logits.argmax(-1).tolist()
     for row, by in enumerate(samplers):
         if by.guide is not None:
-            tokens[row] = _guided(logits[row].float().cpu(), by, by.guide)
+            tokens[row] = _guided(logits[row], tokens[row], by, by.guide)
         elif by.generator is not None:
             tokens[row] = _draw(logits[row].float().cpu(), by, by.generator)
     return tokens
 
 
-def _guided(logits: torch.Tensor, by: Sampler, guide: Guide) -> int:
+def _guided(logits: torch.Tensor, likeliest: int, by: Sampler, guide: Guide) -> int:
     allowed = guide.allowed(len(logits))
-    if allowed is not None:
-        logits = logits.masked_fill(~allowed, -torch.inf)
-    token = int(logits.argmax()) if by.generator is None else _draw(logits, by, by.generator)
+    token = likeliest
+    if by.generator is not None or not (allowed is None or allowed[likeliest]):
+        logits = logits.float().cpu()
+        if allowed is not None:
+            logits = logits.masked_fill(~allowed, -torch.inf)
+        token = int(logits.argmax()) if by.generator is None else _draw(logits, by, by.generator)
     guide.take(token)
     return token
 

@@ -14,7 +14,9 @@ from typing import Any
 
 from infra.model_server.errors import RenderingError
 from infra.model_server.rendering import Rendered
+from infra.model_server.sampling import Guide
 from infra.model_server.slot_decoder import Decoder
+from infra.model_server.slot_guide import SlotGuide
 from infra.model_server.slot_text import Encoder, Slots, Vocabulary
 
 IGNORED = -100
@@ -100,6 +102,10 @@ class SlotRenderer:
             function = {"name": name, "arguments": arguments}
             calls.append({"id": f"call_{secrets.token_hex(8)}", "type": "function", "function": function})
         return {"role": "assistant", "content": decoder.text(tokens[:first]) or None, "tool_calls": calls}
+
+    def guide(self, tools: Sequence[Mapping[str, Any]], written: Sequence[int], state: object) -> Guide | None:
+        """Return what keeps an answer to what its conversation has shown."""
+        return SlotGuide(self.v, state, written) if isinstance(state, Slots) else None
 
     def _without_references(self, tokens: Sequence[int]) -> list[int]:
         """Leave out what stands before the identifier of a reference: all from its mark to the last anchor."""

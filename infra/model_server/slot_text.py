@@ -105,6 +105,10 @@ class Slots:
         """Return what a slot stands for; an unassigned one is visibly nobody's value."""
         return self._string.get(slot, f"unknown_{slot}")
 
+    def in_use(self) -> tuple[set[int], set[int]]:
+        """Return the slots that stand for a string, and the anchors that stand for a record."""
+        return set(self._string), set(self._anchor_order[: len(self._records)])
+
     def record(self, identifiers: Mapping[str, str], description: Sequence[str]) -> int | None:
         """Return the anchor of the record with these identifiers (by field), giving it one where any is left.
 
@@ -125,6 +129,10 @@ class Slots:
             if string not in self._slot:
                 self._reference.setdefault(string, Reference(tuple(description), anchor, field))
         return anchor
+
+    def referable(self) -> list[str]:
+        """Return the identifiers that were taken from records."""
+        return list(self._reference)
 
     def reference(self, string: str) -> "Reference | None":
         """Return where an identifier was taken from, or None where it belongs to no record."""
@@ -167,6 +175,12 @@ class Encoder:
             out += self._slot(piece) if is_entity else self._plain(piece, starts)
             before, gap = piece, ""
         return out + self._whitespace(gap)
+
+    def references(self) -> list[list[int]]:
+        """Return each identifier of a record as the model writes it, from the mark of a reference to its slot."""
+        own = Encoder(self.v, self.slots)
+        own.copying = True
+        return [own.text(string, prose=False) for string in self.slots.referable()]
 
     def name(self, name: str) -> list[int]:
         """Encode an identifier: snake_case words cost one token each, anything else is marked as text."""

@@ -37,7 +37,7 @@ def write(
     renderer: ChatTemplateRenderer, written: list[int], seed: int, wishes: torch.Tensor | None = None
 ) -> list[int]:
     """Let noise write an answer that began with `written`; `wishes` makes some tokens likelier."""
-    by = sampler(1.0, 1.0, seed, renderer.guide([ORDER], written))
+    by = sampler(1.0, 1.0, seed, renderer.guide([ORDER], written, None))
     draw = torch.Generator().manual_seed(seed)
     tokens = list(written)
     for _ in range(120):
@@ -63,7 +63,7 @@ def test_a_call_of_any_tool_names_one_that_is_offered(renderer: ChatTemplateRend
 
 
 def test_text_is_free_until_it_marks_a_call(renderer: ChatTemplateRenderer) -> None:
-    guide = renderer.guide([ORDER], [])
+    guide = renderer.guide([ORDER], [], None)
     assert guide is not None
     allowed = guide.allowed(VOCABULARY)
     assert allowed is not None
@@ -82,7 +82,7 @@ def test_text_is_free_until_it_marks_a_call(renderer: ChatTemplateRenderer) -> N
 
 def test_a_schema_without_a_grammar_leaves_any_object(renderer: ChatTemplateRenderer) -> None:
     odd = {"type": "function", "function": {"name": "odd", "parameters": {"properties": {"a": {"pattern": "(?=x)y"}}}}}
-    guide = renderer.guide([odd], renderer.call_prefix("odd"))
+    guide = renderer.guide([odd], renderer.call_prefix("odd"), None)
     assert guide is not None
     for token in renderer._encode('{"b": [1, "two"]}}\n</tool_call>')["input_ids"]:
         allowed = guide.allowed(VOCABULARY)
