@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
@@ -20,7 +20,7 @@ from tasks.ledger import Ledger
 from tasks.webhook import Bells
 
 # The code that decides what a dataset holds: another gate is another dataset.
-_PREPARING = (
+PREPARING = (
     *("prepare.py", "gatekeeper.py", "execution.py", "core/gates.py", "core/policy.py", "core/provenance.py"),
     *(
         "duplicate_finder.py",
@@ -34,12 +34,37 @@ _PREPARING = (
 )
 
 
+F = TypeVar("F", DatasetFile, DecisionSet)
+
+
 class Dataset(Record):
-    """A prepared dataset: the files of all splits, the decisions of the held-out one, and what a teacher took."""
+    """A prepared dataset: the files of all splits, the decisions of the held-out one, and what a teacher took.
+
+    `address` is where the artifact store keeps it, if it does.
+    """
 
     split: DatasetSplit
     decisions: DecisionSet
     taught: TeacherReport | None = None
+    address: str = ""
+
+    @property
+    def files(self) -> tuple[DatasetFile | DecisionSet, ...]:
+        """The files of rows and decisions, each with its sidecar."""
+        return self.split.train, self.split.valid, self.split.heldout, self.decisions
+
+    def moved_to(self, folder: Path) -> "Dataset":
+        """Return the dataset as it is once its files lie in another folder."""
+
+        def moved(file: F) -> F:
+            paths = {name: str(folder / Path(getattr(file, name)).name) for name in ("path", "meta_path")}
+            return file.model_copy(update=paths)
+
+        split = self.split
+        files = {"train": moved(split.train), "valid": moved(split.valid), "heldout": moved(split.heldout)}
+        return self.model_copy(
+            update={"split": split.model_copy(update=files), "decisions": moved(self.decisions), "address": ""}
+        )
 
 
 class Workspace(NamedTuple):
@@ -100,8 +125,12 @@ class Workspace(NamedTuple):
     def dataset_folder(self, profile: Profile, shards: list[Path]) -> Path:
         """Return the folder of the dataset that these shards and gates make."""
         names = [shard.name for shard in shards]
-        made_from = [names, profile.validation.model_dump(mode="json"), code_sha256(_PREPARING)]
+        made_from = [names, profile.validation.model_dump(mode="json"), code_sha256(PREPARING)]
         return self.root / "datasets" / sha256_of(made_from)[:16]
+
+    def fetched_folder(self, recipe: str) -> Path:
+        """Return the folder of the dataset that another machine made by this recipe."""
+        return self.root / "datasets" / f"{recipe[:16]}-fetched"
 
     def evaluation_folder(self, decisions: DecisionSet, model_id: str, model_version: str) -> Path:
         """Return the folder of the answers and scores of one model on one decision set."""
@@ -127,9 +156,9 @@ def read_dataset(folder: Path) -> Dataset | None:
         dataset = Dataset.model_validate_json((folder / "dataset.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValidationError, UnicodeDecodeError):
         return None
-    split = dataset.split
-    files: tuple[DatasetFile | DecisionSet, ...] = (split.train, split.valid, split.heldout, dataset.decisions)
-    whole = all(_sha256(Path(file.path)) == file.sha256 and Path(file.meta_path).is_file() for file in files)
+    whole = all(
+        sha256_of_file(Path(file.path)) == file.sha256 and Path(file.meta_path).is_file() for file in dataset.files
+    )
     return dataset if whole else None
 
 
@@ -165,7 +194,8 @@ def summaries(profile: Profile) -> Iterator[RunSummary]:
             raise DataError(f"{path} is not the summary of a run; remove its folder.") from error
 
 
-def _sha256(path: Path) -> str | None:
+def sha256_of_file(path: Path) -> str | None:
+    """Return the digest of a file's bytes, or None where there is no such file."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

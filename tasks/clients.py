@@ -1,4 +1,4 @@
-"""Builds the clients of the model provider and of MLflow; the only place that knows how."""
+"""Builds the clients of the model provider, of MLflow and of S3; the only place that knows how."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from openai import AsyncOpenAI, DefaultAsyncHttpxClient, DefaultHttpxClient, Ope
 from tasks.core.config import TrackingConfig, api_key
 from tasks.core.endpoints import AzureConfig, ProviderConfig
 from tasks.core.errors import ConfigError
+from tasks.core.storage import StorageConfig
 
 if TYPE_CHECKING:
     from azure.mgmt.cognitiveservices import CognitiveServicesManagementClient
+    from botocore.client import BaseClient  # type: ignore[import-untyped]
     from mlflow import MlflowClient
 
 # Pauses of 0.5, 1, 2 and 4 s, or as long as the provider asks: rides out a restart or a burst of 429.
 MAX_RETRIES = 4
+# Of one request to S3, with pauses of up to 1, 2, 4, 8 and 16 s.
+S3_ATTEMPTS = 6
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -97,6 +101,23 @@ def mlflow_client(tracking: TrackingConfig) -> MlflowClient:
 
     mlflow.set_tracking_uri(tracking.mlflow_uri)
     return mlflow.MlflowClient(tracking_uri=tracking.mlflow_uri)
+
+
+def s3_client(storage: StorageConfig) -> BaseClient:
+    """Return the client of S3. Who asks is found out by Amazon's own library: environment, files or the machine's role.
+
+    It tries again for up to half a minute.
+    """
+    import boto3  # type: ignore[import-untyped]  # only who has a store pays for it
+    from botocore.config import Config  # type: ignore[import-untyped]
+
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": S3_ATTEMPTS},
+        connect_timeout=10,
+        read_timeout=60,
+        proxies={} if is_local(storage.endpoint_url) else None,
+    )
+    return boto3.client("s3", endpoint_url=storage.endpoint_url, config=config)
 
 
 def _base_url(provider: ProviderConfig) -> str | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from pydantic import ValidationError
 
-from tasks import measure, model_card, report, track
+from tasks import measure, model_card, report, storing, track
 from tasks.artifacts import workspace
 from tasks.champion import write_champion
 from tasks.core.config import Profile
@@ -228,12 +228,14 @@ def _carry_out(profile: Profile, registry: Registry, made: Promotion) -> None:
 
 
 def tell(profile: Profile, made: Promotion) -> None:
-    """Write the report of the run again, with the verdict of the gate.
+    """Write the report of the run again, with the verdict of the gate, and publish it anew.
 
     Raises:
+        StorageError: The store refuses it.
         ServiceError: MLflow does not answer.
     """
     tracked = made.case.tracked
     folder = workspace(profile).run_folder(tracked.run_id)
     pages = report.write_pages(_summary(profile, tracked.run_id), folder, made)
     track.files(profile.tracking, tracked, pages, "report")
+    storing.publish_report(profile, tracked.run_id)

@@ -8,7 +8,7 @@ from pathlib import Path
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.runtime import flow_run
 
-from tasks import card, liveness, model_card, report, track, track_steps, train
+from tasks import card, liveness, model_card, report, storing, track, track_steps, train
 from tasks.artifacts import Dataset, workspace
 from tasks.clients import openai_client
 from tasks.core.config import Profile
@@ -75,6 +75,7 @@ def dataset_recorded(profile: Profile, tracked: TrackedRun, dataset: Dataset) ->
     made = card.card_in(Path(dataset.split.train.path).parent)
     with stage("tracking"):
         track.dataset(profile.tracking, tracked, dataset.split, dataset.decisions)
+        track.tags(profile.tracking, tracked, {"zava.dataset_address": dataset.address})
         coverage = table(dataset.split.coverage, profile.synthesis.coverage)
         track.tables(profile.tracking, tracked, {"funnel": list(dataset.split.funnel.steps()), "coverage": coverage})
         if dataset.taught:
@@ -154,6 +155,8 @@ def outcome_recorded(profile: Profile, summary: RunSummary) -> RunSummary:
     with stage("report") as progress:
         tracking, tracked = profile.tracking, summary.tracked
         folder = workspace(profile).run_folder(tracked.run_id)
+        address = storing.report_address(profile, tracked.run_id)
+        summary = summary.model_copy(update={"report_address": address})
         written = report.write_report(summary, folder)
         track.comparison(tracking, tracked, summary.comparison)
         if summary.standings:
@@ -164,5 +167,7 @@ def outcome_recorded(profile: Profile, summary: RunSummary) -> RunSummary:
         create_markdown_artifact(
             written.markdown.read_text(encoding="utf-8"), key="retrain-summary", description="The outcome of this run."
         )
+        storing.publish_report(profile, tracked.run_id)
+        track.tags(tracking, tracked, {"zava.report_address": address})
         progress.result(str(written.html))
     return summary.model_copy(update={"report_path": str(written.html)})

@@ -26,6 +26,7 @@ from tasks import (
     measure_family,
     plan,
     reconcile,
+    storing,
     sunset,
     track_steps,
     train,
@@ -87,6 +88,18 @@ def synthesis(profile: Profile) -> list[Path]:
 def validation(profile: Profile, shards: list[Path]) -> Dataset:
     """Pass conversations through the gates; return the files of rows and the held-out decisions."""
     return measure.dataset(profile, shards)
+
+
+@stage_task("store", "look for the dataset of {profile.name}", timeout_seconds=1800)
+def fetching(profile: Profile) -> Dataset | None:
+    """Return the dataset that another machine published, or None."""
+    return storing.fetched_dataset(profile)
+
+
+@stage_task("store", "publish the dataset of {profile.name}", timeout_seconds=1800)
+def publishing(profile: Profile, dataset: Dataset) -> Dataset:
+    """Publish a dataset, and return it with its address."""
+    return storing.published_dataset(profile, dataset)
 
 
 @stage_task("plan", "estimate what the run of {profile.name} takes")

@@ -25,6 +25,7 @@ for command in (
     run.run,
     data.synthesize,
     data.validate,
+    data.fetch,
     evaluate.evaluate,
     evaluate.compare,
     promote.promote,

@@ -1,4 +1,4 @@
-"""`zava synthesize` and `zava validate`: datasets made and datasets checked."""
+"""`zava synthesize`, `zava validate` and `zava fetch`: datasets made, checked, and fetched from another machine."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +18,12 @@ WorldOption = Annotated[
     str | None,
     typer.Option(metavar="PROFILE", help="Also make all calls again in the shop of this profile."),
 ]
+StoredArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="An address in the store, a digest, or the id of an MLflow run.")
+]
+FolderOption = Annotated[
+    Path, typer.Option("--to", metavar="FOLDER", help="Where to put the files; made when missing.")
+]
 
 
 def synthesize(profile: ProfileOption = "local", overrides: SetOption = None, as_json: JsonOption = False) -> None:
@@ -28,18 +34,20 @@ def synthesize(profile: ProfileOption = "local", overrides: SetOption = None, as
     Example: `zava synthesize --set synthesis.train_conversations=200`
     """
     from flows.cli.progress import StageLines
-    from tasks.measure import conversations, dataset
     from tasks.progress import listening
+    from tasks.storing import dataset_of
 
     config = read_profile(profile, overrides)
     with StageLines(err) as lines, listening(lines):
-        made = dataset(config, conversations(config))
+        made = dataset_of(config)
     if as_json:
         print_json(made.model_dump(mode="json"))
         return
     split = made.split
     for file in (split.train, split.valid, split.heldout):
         out.print(f"{file.split:8} {file.rows:6,} rows       {file.path}", markup=False, soft_wrap=True)
+    if made.address:
+        out.print(f"published{'':10}       {made.address}", markup=False, soft_wrap=True)
     out.print(f"decisions{made.decisions.items:6,} decisions  {made.decisions.path}", markup=False, soft_wrap=True)
     for said in split.variety:
         out.print(
@@ -76,6 +84,29 @@ def validate(files: FilesArgument, world: WorldOption = None, as_json: JsonOptio
             _show(report)
     if not all(report.is_good for report in reports):
         raise typer.Exit(ExitCode.FAILED)
+
+
+def fetch(
+    name: StoredArgument,
+    folder: FolderOption = Path("."),
+    profile: ProfileOption = "local",
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch a dataset or the report of a run from the profile's store, and check every file by its SHA-256.
+
+    A run fetches its dataset by itself where another machine has made the same.
+
+    Example: `zava fetch s3://bucket/zava/runs/1f0c... --to report --set storage.url=s3://bucket/zava`
+    """
+    from tasks import storing
+
+    manifest = storing.fetch(read_profile(profile, overrides), name, folder)
+    if as_json:
+        print_json(manifest.model_dump(mode="json"))
+        return
+    for file in manifest.files:
+        out.print(f"{file.sha256[:12]}  {file.bytes:12,} bytes  {folder / file.name}", markup=False, soft_wrap=True)
 
 
 def _show(report: "FileReport") -> None:

@@ -72,7 +72,7 @@ def evaluate(
     Example: `zava evaluate --model zava-base --json`
     """
     from flows.cli.progress import StageLines
-    from tasks import measure
+    from tasks import measure, storing
     from tasks.progress import listening
 
     config = read_profile(profile, overrides)
@@ -83,7 +83,7 @@ def evaluate(
         )
         return
     with StageLines(err) as lines, listening(lines):
-        dataset = measure.dataset(config, measure.conversations(config))
+        dataset = storing.dataset_of(config)
         if export is not None:
             exchange.export(config, model_id, dataset.decisions, export)
             return
@@ -133,14 +133,14 @@ def compare(
     """
     from flows.cli.outcome import metrics_table
     from flows.cli.progress import StageLines
-    from tasks import measure
+    from tasks import measure, storing
     from tasks.core.run import verdict
     from tasks.evaluate import compare_reports
     from tasks.progress import listening
 
     config = read_profile(profile, overrides)
     with StageLines(err) as lines, listening(lines):
-        dataset = measure.dataset(config, measure.conversations(config))
+        dataset = storing.dataset_of(config)
         base = measure.report(config, "base", first, dataset.decisions)
         tuned = measure.report(config, "tuned", second, dataset.decisions)
         compared = compare_reports(base, tuned, dataset.decisions, config.evaluation)

@@ -26,10 +26,12 @@ def show(console: Console, summary: RunSummary) -> None:
 
 def addresses(summary: RunSummary) -> dict[str, str]:
     """Return where to look on."""
+    store = {"store": summary.report_address} if summary.report_address else {}
     return {
         "Prefect": summary.prefect.address,
         "MLflow": summary.tracked.address,
         "report": summary.report_path,
+        **store,
         "chat": f"zava chat --model {summary.model_id}",
     }
 

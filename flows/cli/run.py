@@ -62,17 +62,19 @@ def _is_agreed(config: "Profile", yes: bool) -> bool:
     """Show what the run will take, on standard error; return whether it may go on."""
     from flows.cli.plan import plan_rows, synthesis_rows
     from flows.cli.progress import StageLines
-    from tasks import measure, mix, plan
+    from tasks import measure, mix, plan, storing
     from tasks.progress import listening
 
     measure.require_shop(config)
     config = mix.steered(config)
-    ahead = plan.synthesis_ahead(config)
+    with StageLines(err) as lines, listening(lines):
+        fetched = storing.fetched_dataset(config)
+    ahead = None if fetched else plan.synthesis_ahead(config)
     if ahead and not _goes_on(synthesis_rows(config, ahead), yes):
         return False
     began = time.monotonic()
     with StageLines(err) as lines, listening(lines):
-        dataset = measure.dataset(config, measure.conversations(config))
+        dataset = storing.dataset_of(config)
     made = plan.plan_of(config, dataset)
     took = made.synthesis.model_copy(update={"minutes": (time.monotonic() - began) / 60})
     agreed = _goes_on(plan_rows(config, made.model_copy(update={"synthesis": took})), yes or _is_limited(config))

@@ -15,6 +15,7 @@ from tasks.core.operation import DeploymentConfig
 from tasks.core.promotion_rules import PromotionRules
 from tasks.core.record import Record
 from tasks.core.scenario import Hurdle, Intent, Trap
+from tasks.core.storage import StorageConfig
 
 # What lies in `configs/` beside the profiles.
 NO_PROFILES = frozenset({"prices", "sunset"})
@@ -237,6 +238,7 @@ class Profile(Record):
     replay: ReplayConfig = ReplayConfig()
     promotion: PromotionRules = PromotionRules()
     tracking: TrackingConfig = TrackingConfig()
+    storage: StorageConfig = StorageConfig()
     services: ServicesConfig = ServicesConfig()
     deployment: DeploymentConfig = DeploymentConfig()
 

@@ -3,6 +3,7 @@
     ZavaError
     ├── ConfigError          a profile, an override or an environment variable is wrong
     ├── DataError            a dataset, snapshot or report on disk is missing or broken
+    ├── StorageError         the artifact store refuses something, lacks it, or holds something else under its name
     ├── SynthesisError       a teacher could not play a scenario, or no scenario could be drawn
     │   └── BudgetSpentError      the models of synthesis have used up what they may
     ├── ServiceError         something that should listen does not, or a port is taken
@@ -27,6 +28,10 @@ class ConfigError(ZavaError):
 
 class DataError(ZavaError):
     """A dataset, snapshot or report on disk is missing or broken."""
+
+
+class StorageError(ZavaError):
+    """The artifact store refuses something, lacks it, or holds something else under its name."""
 
 
 class SynthesisError(ZavaError):

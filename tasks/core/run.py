@@ -66,7 +66,10 @@ class Cost(Record):
 
 
 class RunSummary(Record):
-    """One retraining from start to end. `started_at` and `seconds` are in UTC seconds since 1970 and in seconds."""
+    """One retraining from start to end. `started_at` and `seconds` are in UTC seconds since 1970 and in seconds.
+
+    `report_address` is where the artifact store keeps the report, if there is one.
+    """
 
     profile: str
     provider: str
@@ -88,6 +91,7 @@ class RunSummary(Record):
     prefect: PrefectRun
     tracked: TrackedRun
     report_path: str
+    report_address: str = ""
 
 
 class Verdict(NamedTuple):
