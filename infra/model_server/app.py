@@ -45,7 +45,7 @@ def build_app(settings: Settings) -> Gate:
     @app.get("/healthz")
     async def health() -> JSONResponse:
         """Say whether the server can train and answer."""
-        alive = services.engine.is_alive() and services.runner.is_alive()
+        alive = services.engines.is_alive() and services.runner.is_alive()
         return JSONResponse({"status": "ok" if alive else "failed"}, 200 if alive else 503)
 
     app.add_exception_handler(ApiError, _api_error)

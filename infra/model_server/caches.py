@@ -1,6 +1,7 @@
 """Key-value caches as values: copied, and kept by the tokens that they stand for."""
 
 import copy
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -56,6 +57,7 @@ class PrefixCache:
         self._limit = limit
         self._size = 0
         self._snapshots: OrderedDict[tuple[int, ...], Snapshot] = OrderedDict()
+        self._lock = threading.Lock()
 
     @property
     def size(self) -> int:
@@ -64,19 +66,21 @@ class PrefixCache:
 
     def longest(self, prompt: list[int]) -> Snapshot | None:
         """Return the snapshot of the longest beginning of a prompt."""
-        fitting = [s for s in self._snapshots.values() if prompt[: len(s.tokens)] == s.tokens]
-        if not fitting:
-            return None
-        best = max(fitting, key=lambda snapshot: len(snapshot.tokens))
-        self._snapshots.move_to_end(tuple(best.tokens))
-        return best
+        with self._lock:
+            fitting = [s for s in self._snapshots.values() if prompt[: len(s.tokens)] == s.tokens]
+            if not fitting:
+                return None
+            best = max(fitting, key=lambda snapshot: len(snapshot.tokens))
+            self._snapshots.move_to_end(tuple(best.tokens))
+            return best
 
     def shared(self, prompt: list[int], known: int) -> int | None:
         """Return where a beginning ends that other prompts share and that has no snapshot, past `known` tokens."""
         least = known + MIN_SHARED_TOKENS
         beginning = prompt[:least]
-        # Most snapshots differ early on, so that alone is asked of each.
-        sharing = [one.tokens for one in self._snapshots.values() if one.tokens[:least] == beginning]
+        with self._lock:
+            # Most snapshots differ early on, so that alone is asked of each.
+            sharing = [one.tokens for one in self._snapshots.values() if one.tokens[:least] == beginning]
         most = max((_common(prompt, tokens) for tokens in sharing), default=0)
         return most if least <= most < len(prompt) else None
 
@@ -84,12 +88,13 @@ class PrefixCache:
         """Keep a snapshot, unless it alone would fill a quarter of the room."""
         size = size_in_bytes(cache)
         key = tuple(tokens)
-        if size > self._limit // 4 or key in self._snapshots:
-            return
-        self._snapshots[key] = Snapshot(tokens, clone(cache), logits, size)
-        self._size += size
-        while self._size > self._limit:
-            self._size -= self._snapshots.popitem(last=False)[1].size
+        with self._lock:
+            if size > self._limit // 4 or key in self._snapshots:
+                return
+            self._snapshots[key] = Snapshot(tokens, clone(cache), logits, size)
+            self._size += size
+            while self._size > self._limit:
+                self._size -= self._snapshots.popitem(last=False)[1].size
 
 
 def _common(a: list[int], b: list[int]) -> int:

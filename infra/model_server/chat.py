@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from starlette.concurrency import run_in_threadpool
 
 from infra.model_server.database import new_id
-from infra.model_server.engine import Engine
+from infra.model_server.engines import Engines
 from infra.model_server.errors import ContextLengthError, InvalidRequestError, RenderingError, UnsupportedError
 from infra.model_server.generation import Finished, Generation
 from infra.model_server.loaded import LoadedModel
@@ -39,12 +39,12 @@ class Reply(NamedTuple):
 class Chat:
     """One chat request on its way."""
 
-    def __init__(self, request: ChatRequest, loaded: LoadedModel, engine: Engine) -> None:
+    def __init__(self, request: ChatRequest, loaded: LoadedModel, engines: Engines) -> None:
         """Answer `request` with `loaded`."""
         self.request = request
         self.generations: list[Generation] = []
         self._loaded = loaded
-        self._engine = engine
+        self._engines = engines
         self._id = new_id("chatcmpl-")
         self._created = int(time.time())
         self._prompt = Prompt([], [], None)
@@ -57,7 +57,7 @@ class Chat:
         """
         self._prompt = await run_in_threadpool(self._rendered)
         self.generations = [self._generation(index, on_token) for index in range(self.request.n or 1)]
-        self._engine.submit(self.generations)
+        self._engines.submit(self.generations)
 
     def cancel(self) -> None:
         """Let the engine drop what is not complete."""

@@ -46,6 +46,11 @@ class Engine(threading.Thread):
         self._changed = threading.Condition()
         self._stopped = False
 
+    @property
+    def load(self) -> int:
+        """The sequences that it answers or that wait for it."""
+        return len(self._waiting) + self._active()
+
     def submit(self, generations: Sequence[Generation]) -> None:
         """Queue the sequences of one request.
 
@@ -56,7 +61,7 @@ class Engine(threading.Thread):
         with self._changed:
             if self._stopped:
                 raise ModelFailedError("The server is stopping.")
-            if len(self._waiting) + self._active() + len(generations) > self._max_waiting:
+            if self.load + len(generations) > self._max_waiting:
                 raise QueueFullError(f"{len(self._waiting)} requests wait already. Try again in a second.")
             self._waiting.extend(generations)
             self._changed.notify()

@@ -18,7 +18,7 @@ DISCONNECT_POLL_SECONDS = 0.5
 
 
 def chat_router(services: Services) -> APIRouter:
-    """Return the route over `services.engine`."""
+    """Return the route over `services.engines`."""
     router = APIRouter(tags=["chat"], responses=documents.ERRORS)
     # Held in the event loop, so that requests which wait for a model to load do not occupy a thread each.
     loading = asyncio.Lock()
@@ -38,7 +38,7 @@ def chat_router(services: Services) -> APIRouter:
         if loaded is None:
             async with loading:
                 loaded = await run_in_threadpool(services.pool.get, entry)
-        chat = Chat(body, loaded, services.engine)
+        chat = Chat(body, loaded, services.engines)
         if body.stream:
             stream = ChatStream(chat)
             await stream.start()

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from infra.model_server.database import Database
-from infra.model_server.engine import Engine
+from infra.model_server.engines import Engines
 from infra.model_server.errors import DataInUseError
 from infra.model_server.files import FileStore
 from infra.model_server.jobs import JobStore
@@ -26,7 +26,7 @@ class Services(NamedTuple):
     jobs: JobStore
     registry: Registry
     pool: ModelPool
-    engine: Engine
+    engines: Engines
     runner: Runner
     notifier: Notifier | None
     vllm: Vllm | None
@@ -34,7 +34,7 @@ class Services(NamedTuple):
 
     def start(self) -> None:
         """Start training and answering."""
-        self.engine.start()
+        self.engines.start()
         self.runner.start()
         if self.notifier is not None:
             self.notifier.start()
@@ -44,7 +44,7 @@ class Services(NamedTuple):
         self.runner.stop()
         if self.notifier is not None:
             self.notifier.stop()
-        self.engine.stop()
+        self.engines.stop()
         self.database.close()
         self.lock.close()
 
@@ -69,7 +69,7 @@ def build_services(settings: Settings) -> Services:
         jobs=jobs,
         registry=registry,
         pool=ModelPool(settings, registry),
-        engine=Engine(max_waiting=settings.max_waiting, max_batch=settings.max_batch, batch_bytes=settings.batch_bytes),
+        engines=Engines(settings),
         runner=Runner(database, settings, files=files, jobs=jobs, registry=registry),
         notifier=notifier,
         vllm=Vllm(settings, registry) if settings.engine == "vllm" else None,

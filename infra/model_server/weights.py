@@ -43,18 +43,41 @@ class Weights:
         self.model: PreTrainedModel = model.eval()
         self.size: int = model.get_memory_footprint()
         self.parameters: int = model.num_parameters()
-        self._lock = threading.Lock()
+        self._turn = threading.Lock()
+        """Held by who waits to use or change the model, so that nobody who comes later overtakes."""
+        self._free = threading.Condition()
+        self._users = 0
         self._active: str | None = None
         self._numbers = itertools.count(1)
         self._unused: deque[str] = deque()
 
     @contextmanager
     def using(self, adapter: str | None) -> Iterator[None]:
-        """Let the model answer with an adapter, or as it is, for as long as the block runs."""
-        with self._lock:
-            self._drop_unused()
+        """Let the model answer with an adapter, or as it is, for as long as the block runs.
+
+        Several threads may at once, where they want the same one.
+        """
+        with self._turn, self._free:
+            while self._users and (adapter != self._active or self._unused):
+                self._free.wait()
+            if not self._users:
+                self._drop_unused()
             if adapter != self._active:
                 self._switch(adapter)
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._free:
+                self._users -= 1
+                self._free.notify_all()
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Let nobody use the model for as long as the block runs."""
+        with self._turn, self._free:
+            while self._users:
+                self._free.wait()
             yield
 
     def add(self, folder: Path) -> Adapter:
@@ -66,7 +89,7 @@ class Weights:
         # A name of its own for each time, since an adapter may be loaded again while an answer still needs the last.
         name = f"{folder.name}-{next(self._numbers)}"
         model: Any = self.model
-        with self._lock:
+        with self._changing():
             self._drop_unused()
             try:
                 model.load_adapter(str(folder), adapter_name=name, adapter_kwargs={"local_files_only": True})

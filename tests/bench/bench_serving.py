@@ -2,13 +2,14 @@
 
 python -m tests.bench.bench_serving [--model DIR] [--data FILE] [--requests 200] [--tokens 24] [--least 2]
 
-Each request is a conversation up to one of its assistant turns, taken from a fine-tuning file, or made up; no prompt
-is asked twice. The server runs in a process of its own; its processor time is told beside, since that is the same on a
-busy machine.
+Each request is a conversation up to one of its assistant turns, all turns of a fine-tuning file's conversations one
+after another, as an evaluation asks them; or made up. No prompt is asked twice. The server runs in a process of its
+own; its processor time is told beside, since that is the same on a busy machine.
 """
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import random
@@ -109,13 +110,14 @@ def _prompts(data: Path | None, count: int) -> list[dict[str, Any]]:
     if data is None:
         return [{"messages": [{"role": "user", "content": " ".join(draw.choices(WORDS, k=500))}]} for _ in range(count)]
     rows = [json.loads(line) for line in data.read_text(encoding="utf-8").splitlines()]
-    turns = [
+    draw.shuffle(rows)
+    turns = (
         {"messages": row["messages"][:i], "tools": row["tools"]}
         for row in rows
         for i, message in enumerate(row["messages"])
         if message["role"] == "assistant"
-    ]
-    return draw.sample(turns, count)
+    )
+    return list(itertools.islice(turns, count))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from infra.model_server.database import Database
-from infra.model_server.engine import Engine
+from infra.model_server.engines import Engines
 from infra.model_server.errors import InvalidRequestError, ModelFailedError, ModelNotFoundError
 from infra.model_server.generation import Generation
 from infra.model_server.loaded import LoadedModel, ModelPool
@@ -78,11 +78,13 @@ def settings(tmp_path: Path, models_dir: Path, **limits: int) -> Settings:
 
 
 @pytest.fixture
-def engine() -> Iterator[Engine]:
-    engine = Engine(max_waiting=100, max_batch=16)
-    engine.start()
-    yield engine
-    engine.stop()
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("torch.get_num_threads", lambda: 2)
+        engines = Engines(Settings(data=tmp_path_factory.mktemp("engines")))
+    engines.start()
+    yield engines
+    engines.stop()
 
 
 def merged_answer(models_dir: Path, adapter: Path | None, prompt: list[int]) -> list[int]:
@@ -97,9 +99,10 @@ def merged_answer(models_dir: Path, adapter: Path | None, prompt: list[int]) -> 
     return said
 
 
-def answers(engine: Engine, asked: list[tuple[LoadedModel, list[int]]]) -> list[list[int]]:
+def answers(engines: Engines, asked: list[tuple[LoadedModel, list[int]]]) -> list[list[int]]:
     generations = [Generation(loaded, prompt, sampler(0, 1, None), 8) for loaded, prompt in asked]
-    engine.submit(generations)
+    for generation in generations:
+        engines.submit([generation])
     return [generation.future.result(60).tokens for generation in generations]
 
 
@@ -113,7 +116,7 @@ def test_an_adapter_is_small_and_names_its_model_by_id(tuned: Path, models_dir: 
 
 
 def test_adapters_answer_side_by_side_on_one_set_of_weights(
-    registry: Registry, engine: Engine, tmp_path: Path, models_dir: Path, tuned: Path
+    registry: Registry, engines: Engines, tmp_path: Path, models_dir: Path, tuned: Path
 ) -> None:
     pool = ModelPool(settings(tmp_path, models_dir), registry)
     names = ["tiny", "ft:tiny:one", "ft:tiny:two"]
@@ -122,7 +125,7 @@ def test_adapters_answer_side_by_side_on_one_set_of_weights(
     draw = random.Random(4)
     prompts = [[*PROMPT, draw.randrange(10, 200)] for _ in range(4)]
     asked = [(model, prompt) for prompt in prompts for model in loaded]
-    found = answers(engine, asked)
+    found = answers(engines, asked)
     folders = [None, tuned / "one", tuned / "two"]
     expected = [merged_answer(models_dir, folder, prompt) for prompt in prompts for folder in folders]
     # An answer ends where the model says so; the merged reference goes on.
@@ -131,7 +134,7 @@ def test_adapters_answer_side_by_side_on_one_set_of_weights(
 
 
 def test_an_unloaded_adapter_leaves_the_weights_and_comes_back(
-    registry: Registry, engine: Engine, tmp_path: Path, models_dir: Path, tuned: Path
+    registry: Registry, engines: Engines, tmp_path: Path, models_dir: Path, tuned: Path
 ) -> None:
     pool = ModelPool(settings(tmp_path, models_dir, loaded_models_bytes=1), registry)
     one = pool.get(registry.get("ft:tiny:one"))
@@ -142,24 +145,24 @@ def test_an_unloaded_adapter_leaves_the_weights_and_comes_back(
     two = pool.get(registry.get("ft:tiny:two"))
     assert two.weights is weights
     assert pool.ready(registry.get("ft:tiny:one")) is None
-    engine.submit([generation])
+    engines.submit([generation])
     first = generation.future.result(60).tokens
     assert first == merged_answer(models_dir, tuned / "one", PROMPT)[: len(first)]
     del one, generation
     gc.collect()
-    [said] = answers(engine, [(two, PROMPT)])
+    [said] = answers(engines, [(two, PROMPT)])
     assert [name.partition("-")[0] for name in weights.model.peft_config] == ["two"]
     assert said == merged_answer(models_dir, tuned / "two", PROMPT)[: len(said)]
     again = pool.get(registry.get("ft:tiny:one"))
     del two
     gc.collect()
-    assert answers(engine, [(again, PROMPT)])[0] == first
+    assert answers(engines, [(again, PROMPT)])[0] == first
     plain = pool.get(registry.get("tiny"))
-    assert answers(engine, [(plain, PROMPT)])[0] == merged_answer(models_dir, None, PROMPT)[:8]
+    assert answers(engines, [(plain, PROMPT)])[0] == merged_answer(models_dir, None, PROMPT)[:8]
 
 
 def test_a_broken_adapter_is_named_and_its_weights_go_on(
-    registry: Registry, engine: Engine, tmp_path: Path, models_dir: Path, tuned: Path
+    registry: Registry, engines: Engines, tmp_path: Path, models_dir: Path, tuned: Path
 ) -> None:
     pool = ModelPool(settings(tmp_path, models_dir), registry)
     whole = pool.get(registry.get("ft:tiny:one"))
@@ -171,7 +174,7 @@ def test_a_broken_adapter_is_named_and_its_weights_go_on(
         insert_model(connection, model_id="ft:tiny:broken", folder="broken", base="tiny", job_id="ftjob-a")
     with pytest.raises(ModelFailedError, match="'ft:tiny:broken' cannot be loaded"):
         pool.get(registry.get("ft:tiny:broken"))
-    [said] = answers(engine, [(whole, PROMPT)])
+    [said] = answers(engines, [(whole, PROMPT)])
     assert said == merged_answer(models_dir, tuned / "one", PROMPT)[: len(said)]
 
 

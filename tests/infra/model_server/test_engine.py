@@ -1,6 +1,7 @@
 """The engine gives each sequence the answer that it would have alone, whatever runs beside it."""
 
 import random
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from infra.model_server.caches import PrefixCache
 from infra.model_server.database import Database
 from infra.model_server.engine import Engine
+from infra.model_server.engines import Engines
 from infra.model_server.errors import ModelFailedError, QueueFullError
 from infra.model_server.generation import Finished, Generation
 from infra.model_server.loaded import LoadedModel, ModelPool
@@ -186,6 +188,45 @@ def test_nothing_waits_for_an_engine_that_has_ended(loaded: LoadedModel) -> None
     assert not engine.is_alive()
     with pytest.raises(ModelFailedError, match="stopping"):
         engine.submit([Generation(loaded, [20], sampler(0, 1, None), 1)])
+
+
+def test_engines_answer_together_what_each_would_alone(
+    loaded: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.get_num_threads", lambda: 3)
+    engines = Engines(Settings(data=tmp_path, max_batch=2))
+    draw = random.Random(4)
+    threads: set[int] = set()
+
+    def note(_: list[int]) -> None:
+        threads.add(threading.get_ident())
+
+    beginning = prompt(draw, 40)
+    generations = [
+        Generation(loaded, beginning + prompt(draw, 20), sampler(0, 1, None), 8, on_token=note) for _ in range(30)
+    ]
+    for generation in generations:
+        engines.submit([generation])
+    engines.start()
+    assert engines.is_alive()
+    for generation in generations:
+        assert_alone(loaded, generation, generation.future.result(60))
+    engines.stop()
+    assert not engines.is_alive()
+    assert len(threads) == 3
+
+
+def test_engines_have_one_limit_and_keep_a_large_model_together(
+    loaded: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    monkeypatch.setattr("infra.model_server.threads.WORTH_SHARING", 1)
+    engines = Engines(Settings(data=tmp_path, max_waiting=3))
+    for _ in range(3):
+        engines.submit([Generation(loaded, [20], sampler(0, 1, None), 1)])
+    assert [engine.load for engine in engines._engines] == [3, 0]
+    with pytest.raises(QueueFullError, match="3 requests"):
+        engines.submit([Generation(loaded, [20], sampler(0, 1, None), 1)])
 
 
 @settings(deadline=None)
