@@ -105,7 +105,8 @@ class SlotRenderer:
 
     def guide(self, tools: Sequence[Mapping[str, Any]], written: Sequence[int], state: object) -> Guide | None:
         """Return what keeps an answer to what its conversation has shown."""
-        return SlotGuide(self.v, state, written) if isinstance(state, Slots) else None
+        names = [tool["function"]["name"] for tool in tools]
+        return SlotGuide(self.v, state, names, written) if isinstance(state, Slots) else None
 
     def _without_references(self, tokens: Sequence[int]) -> list[int]:
         """Leave out what stands before the identifier of a reference: all from its mark to the last anchor."""

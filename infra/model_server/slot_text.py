@@ -178,9 +178,10 @@ class Encoder:
 
     def references(self) -> list[list[int]]:
         """Return each identifier of a record as the model writes it, from the mark of a reference to its slot."""
-        own = Encoder(self.v, self.slots)
-        own.copying = True
-        return [own.text(string, prose=False) for string in self.slots.referable()]
+        copying, self.copying = self.copying, True
+        references = [self.text(string, prose=False) for string in self.slots.referable()]
+        self.copying = copying
+        return references
 
     def name(self, name: str) -> list[int]:
         """Encode an identifier: snake_case words cost one token each, anything else is marked as text."""

@@ -2,7 +2,9 @@
 
 import json
 import random
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -30,6 +32,12 @@ SHOWN = [
 ]
 
 
+TOOLS: list[dict[str, Any]] = [
+    {"type": "function", "function": {"name": name, "parameters": {"properties": {"item_ids": {}}}}}
+    for name in ("return_items", "return_order", "get_order_details")
+]
+
+
 @pytest.fixture(scope="module")
 def renderer(tmp_path_factory: pytest.TempPathFactory) -> SlotRenderer:
     folder = tmp_path_factory.mktemp("words")
@@ -37,28 +45,32 @@ def renderer(tmp_path_factory: pytest.TempPathFactory) -> SlotRenderer:
     return SlotRenderer(Path(folder))
 
 
-def asked(renderer: SlotRenderer, messages: list[dict[str, object]], tools: object = ()) -> tuple[Rendered, Guide]:
+def asked(
+    renderer: SlotRenderer, messages: list[dict[str, Any]], tools: Sequence[dict[str, Any]] = TOOLS
+) -> tuple[Rendered, Guide]:
     """Return a conversation that is to be answered, and the guide of the answer."""
-    rendered = renderer.render(messages, list(tools), generation=True)  # type: ignore[call-overload]
-    guide = renderer.guide([], [], rendered.state)
+    rendered = renderer.render(messages, tools, generation=True)
+    guide = renderer.guide(tools, [], rendered.state)
     assert guide is not None
     return rendered, guide
 
 
-def answered(renderer: SlotRenderer, arguments: dict[str, object]) -> tuple[list[int], Guide]:
+def answered(renderer: SlotRenderer, arguments: dict[str, Any]) -> tuple[list[int], Guide]:
     """Return the tokens in which these arguments are written after what was shown, and a fresh guide."""
     rendered, guide = asked(renderer, SHOWN)
     function = {"name": "return_items", "arguments": json.dumps(arguments)}
     said = {"role": "assistant", "content": None, "tool_calls": [{"id": "d", "type": "function", "function": function}]}
-    whole = renderer.render([*SHOWN, said], []).input_ids
+    whole = renderer.render([*SHOWN, said], TOOLS).input_ids
     return whole[len(rendered.input_ids) :], guide
 
 
 @pytest.mark.parametrize("made", [workflow, lookups])
-def test_whatever_a_right_answer_writes_is_allowed(renderer: SlotRenderer, made: object) -> None:
+def test_whatever_a_right_answer_writes_is_allowed(
+    renderer: SlotRenderer, made: Callable[[random.Random], Dialogue]
+) -> None:
     turns = 0
     for seed in range(30):
-        dialogue: Dialogue = made(random.Random(seed))  # type: ignore[operator]
+        dialogue = made(random.Random(seed))
         messages = dialogue["messages"]
         for at, message in enumerate(messages):
             if message["role"] != "assistant":
@@ -117,8 +129,27 @@ def test_there_is_no_reference_before_there_is_a_record(renderer: SlotRenderer) 
 
 def test_a_forced_call_is_guided_from_its_beginning(renderer: SlotRenderer) -> None:
     rendered, _ = asked(renderer, SHOWN)
-    guide = renderer.guide([], [*renderer.call_prefix("return_items"), renderer.v.reference], rendered.state)
+    guide = renderer.guide(TOOLS, [*renderer.call_prefix("return_items"), renderer.v.reference], rendered.state)
     assert guide is not None
     allowed = guide.allowed(renderer.v.size)
     assert allowed is not None
     assert 0 < int(allowed.sum()) <= 3
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_calls_only_what_is_offered(renderer: SlotRenderer, seed: int) -> None:
+    rendered, _ = asked(renderer, SHOWN)
+    guide = renderer.guide(TOOLS, renderer.call_prefix(None), rendered.state)
+    draw = torch.Generator().manual_seed(seed)
+    written = renderer.call_prefix(None)
+    while written[-1] != renderer.v.special["<{>"]:
+        written += pick(torch.randn(renderer.v.size, generator=draw)[None], [sampler(0.0, 1.0, None, guide)])
+    [call] = renderer.parse(written, rendered.state)["tool_calls"]
+    assert call["function"]["name"] in [tool["function"]["name"] for tool in TOOLS]
+
+
+def test_nothing_is_called_where_nothing_is_offered(renderer: SlotRenderer) -> None:
+    _, guide = asked(renderer, SHOWN, ())
+    allowed = guide.allowed(renderer.v.size)
+    assert allowed is not None
+    assert not allowed[renderer.v.special["<call>"]]
