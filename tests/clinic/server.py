@@ -1,4 +1,4 @@
-"""The clinic as an MCP server of its own: `python tests/clinic/server.py` serves it over stdio."""
+"""The clinic as an MCP server of its own: `python tests/clinic/server.py [PORT]`, over stdio, or HTTP on a port."""
 
 import json
 import sys
@@ -70,4 +70,7 @@ def _told(act: Any) -> str:
 
 
 if __name__ == "__main__":
-    build_server().run("stdio")
+    if sys.argv[1:]:
+        build_server().run("streamable-http", host="127.0.0.1", port=int(sys.argv[1]))
+    else:
+        build_server().run("stdio")

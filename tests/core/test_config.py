@@ -35,8 +35,9 @@ def test_a_hosted_provider_gets_no_local_address() -> None:
     assert load_profile("local", ("provider.kind=openai",)).provider.base_url is None
 
 
-def test_the_profile_in_the_readme_is_one(tmp_path: Path) -> None:
-    [written] = re.findall(r"^```yaml\n(.*?)^```", Path("README.md").read_text(), re.MULTILINE | re.DOTALL)
+def test_the_profile_in_the_docs_is_one(tmp_path: Path) -> None:
+    page = Path("docs/howto/mcp-server.md").read_text()
+    [written] = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     file = tmp_path / "clinic.yaml"
     file.write_text(written)
     world = load_profile(str(file)).world

@@ -13,6 +13,7 @@ from properdocs.commands.build import build
 from properdocs.config import load_config
 from pydantic import BaseModel
 
+from docs.loop import PICTURE, picture
 from flows.cli import app
 from tasks.core.config import Profile
 
@@ -104,3 +105,7 @@ def commands(command: Any, name: str) -> Iterator[str]:
         yield parameter.help or ""
     for inner in getattr(command, "commands", {}).values():
         yield from commands(inner, f"{name} {inner.name}")
+
+
+def test_the_picture_of_the_loop_is_the_one_that_the_code_draws() -> None:
+    assert PICTURE.read_text(encoding="utf-8") == picture()
