@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -49,7 +50,7 @@ class McpWorld:
         self.policy = policy
         self.tools = in_openai_shape(offered)
         self.digest = sha256_of(
-            [config.model_dump(mode="json", exclude={"policy", "hints", "retrain"}), policy, self.tools]
+            [config.model_dump(mode="json", exclude={"policy", "hints", "retrain", "api_key_env"}), policy, self.tools]
         )
         self.is_shared = bool(config.url and config.reset_tool)
 
@@ -126,7 +127,7 @@ def open_mcp_world(config: WorldConfig) -> McpWorld:
     """Read the policy of a world, and ask its server for the tools.
 
     Raises:
-        ConfigError: The policy cannot be read, or the server offers no tool that may be used.
+        ConfigError: The policy cannot be read, the key is missing, or the server offers no tool that may be used.
         ServiceError: The server does not start or answer.
     """
 
@@ -153,10 +154,11 @@ async def _connected(config: WorldConfig) -> AsyncIterator[Client]:
     """
     opened: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
     done = asyncio.Event()
+    headers = _key(config)
 
     async def hold() -> None:
         async with AsyncExitStack() as stack:
-            opened.set_result(await stack.enter_async_context(await _client_of(config, stack)))
+            opened.set_result(await stack.enter_async_context(await _client_of(config, headers, stack)))
             await done.wait()
 
     task = asyncio.create_task(hold())
@@ -176,14 +178,22 @@ async def _connected(config: WorldConfig) -> AsyncIterator[Client]:
             log.debug("The connection to the server %s ended badly: %s.", _named(config), _reason(failure))
 
 
-async def _client_of(config: WorldConfig, stack: AsyncExitStack) -> Client:
+async def _client_of(config: WorldConfig, headers: dict[str, str], stack: AsyncExitStack) -> Client:
     if config.command:
         command, *arguments = config.command
         return Client(StdioServerParameters(command=command, args=arguments), read_timeout_seconds=CALL_TIMEOUT_S)
-    opened = httpx2.AsyncClient(timeout=HTTP_TIMEOUT, trust_env=not is_local(config.url))
+    opened = httpx2.AsyncClient(timeout=HTTP_TIMEOUT, headers=headers, trust_env=not is_local(config.url))
     http = await stack.enter_async_context(opened)
     transport = streamable_http_client(config.url or "", http_client=http)
     return Client(transport, read_timeout_seconds=CALL_TIMEOUT_S)
+
+
+def _key(config: WorldConfig) -> dict[str, str]:
+    if config.api_key_env is None:
+        return {}
+    if not (key := os.environ.get(config.api_key_env)):
+        raise ConfigError(f"The server {_named(config)} needs a key: set the variable {config.api_key_env}.")
+    return {"Authorization": f"Bearer {key}"}
 
 
 def _named(config: WorldConfig) -> str:

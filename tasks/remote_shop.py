@@ -1,5 +1,6 @@
 """The shop over HTTP: a client on a private sandbox of the server."""
 
+import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ from mcp_types import TextContent
 
 from tasks.core.errors import ServiceError, ZavaError
 from tasks.mcp_tools import CALL_TIMEOUT_S, HTTP_TIMEOUT, called, in_openai_shape, served
-from zava_mcp.tools import SANDBOX_HEADER
+from zava_mcp.tools import KEY_VARIABLE, SANDBOX_HEADER
 
 ANSWER_TIMEOUT_S = 30.0  # of what is no call of a tool
 
@@ -42,12 +43,16 @@ class RemoteShop:
 async def open_remote_shop(address: str) -> AsyncIterator[RemoteShop]:
     """Connect to the shop server on a fresh sandbox of its own, which is dropped at the end.
 
+    The key, where the server asks for one, is that of the variable ZAVA_SHOP_KEY.
+
     Raises:
         ServiceError: No shop answers there.
     """
     sandbox = f"chat-{secrets.token_hex(6)}"
     root = address.removesuffix("/mcp")
     headers = {SANDBOX_HEADER: sandbox}
+    if key := os.environ.get(KEY_VARIABLE):
+        headers["Authorization"] = f"Bearer {key}"
     async with httpx2.AsyncClient(headers=headers, timeout=HTTP_TIMEOUT, trust_env=False) as http:
         try:
             (await http.get(f"{root}/healthz", timeout=ANSWER_TIMEOUT_S)).raise_for_status()

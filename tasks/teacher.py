@@ -126,7 +126,10 @@ def teaching_key(profile: Profile, teacher: TeacherConfig, world: World, hints: 
 
 
 def _lineage(profile: Profile, teacher: TeacherConfig, world: World, hints: Hints) -> Lineage:
-    kin = [*_shapes(profile, teacher, world, hints), profile.world.model_dump(mode="json", exclude={"retrain"})]
+    kin = [
+        *_shapes(profile, teacher, world, hints),
+        profile.world.model_dump(mode="json", exclude={"retrain", "api_key_env"}),
+    ]
     return Lineage(kin=sha256_of(kin), contract=contract_of(world.policy, world.tools))
 
 

@@ -1,18 +1,20 @@
 """Serve the shop: `python -m zava_mcp --transport http --port 8765`."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from zava_mcp import database
 from zava_mcp.errors import RetailError, StorageError
-from zava_mcp.http import bound_socket, build_app, in_url, serve
+from zava_mcp.http import bound_socket, build_app, in_url, is_loopback, serve
 from zava_mcp.sandboxes import Sandboxes
 from zava_mcp.seed import generate_shop
 from zava_mcp.server import build_server
 from zava_mcp.snapshot import load_snapshot
 from zava_mcp.store import RetailStore
+from zava_mcp.tools import KEY_VARIABLE
 
 DEFAULT_SEED = 7
 
@@ -25,20 +27,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.transport == "stdio":
             build_server(shop).run("stdio")
             return 0
+        key = os.environ.get(options.api_key_env) or None
+        if key is None and not is_loopback(options.host):
+            raise RetailError(
+                f"--host {options.host} can be reached from other machines, and no key is set. Set "
+                f"{options.api_key_env}, or stay on 127.0.0.1."
+            )
         listener = bound_socket(options.host, options.port)
     except RetailError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     address = f"http://{in_url(options.host)}:{listener.getsockname()[1]}/mcp"
     sys.stderr.write(f"The shop of {len(shop.users)} customers listens on {address}\n")
-    serve(build_app(Sandboxes(shop), host=options.host, allowed_hosts=options.allowed_host), listener)
+    serve(build_app(Sandboxes(shop), host=options.host, allowed_hosts=options.allowed_host, key=key), listener)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m zava_mcp", description="Serve the Zava retail shop over MCP.")
     parser.add_argument("--transport", choices=("stdio", "http"), default="stdio", help="default: stdio")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on, default: 127.0.0.1")
+    parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1; another one than loopback needs a key")
     parser.add_argument("--port", type=int, default=8765, help="port to listen on, 0 for a free one, default: 8765")
     parser.add_argument(
         "--allowed-host",
@@ -46,6 +54,9 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="NAME",
         help="a further host name by which clients may call the server; repeat for several",
+    )
+    parser.add_argument(
+        "--api-key-env", default=KEY_VARIABLE, metavar="NAME", help="the variable that holds the bearer key, if any"
     )
     content = parser.add_mutually_exclusive_group()
     content.add_argument("--snapshot", type=Path, metavar="FILE", help="import the shop from a snapshot")

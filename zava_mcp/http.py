@@ -1,5 +1,7 @@
 """The shop over HTTP: MCP at /mcp, a health check, and a client's access to its own sandbox."""
 
+import hmac
+import ipaddress
 import socket
 from collections.abc import Sequence
 
@@ -38,13 +40,37 @@ class HostGuard:
         await (refusal or self._app)(scope, receive, send)
 
 
-def build_app(shop: Sandboxes, *, host: str = "127.0.0.1", allowed_hosts: Sequence[str] = ()) -> Starlette:
-    """Return the HTTP application; `allowed_hosts` are further names by which clients reach it."""
+class KeyGuard:
+    """Asks for a bearer key on every path but the health check."""
+
+    def __init__(self, app: ASGIApp, key: str) -> None:
+        """Guard this application."""
+        self._app = app
+        self._key = key.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it with 401."""
+        answer: ASGIApp = self._app
+        if scope["type"] == "http" and scope["path"] != "/healthz" and not self._holds_key(Request(scope)):
+            answer = JSONResponse({"error": "The bearer key is missing or wrong."}, 401, {"www-authenticate": "Bearer"})
+        await answer(scope, receive, send)
+
+    def _holds_key(self, request: Request) -> bool:
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._key)
+
+
+def build_app(
+    shop: Sandboxes, *, host: str = "127.0.0.1", allowed_hosts: Sequence[str] = (), key: str | None = None
+) -> Starlette:
+    """Return the HTTP application; `allowed_hosts` are its further names, `key` what clients must show."""
     security = _security({*LOOPBACK, in_url(host), *allowed_hosts})
     app = build_server(shop).streamable_http_app(
         host=host, stateless_http=True, json_response=True, transport_security=security
     )
     app.router.routes += _routes(shop)
+    if key is not None:
+        app.add_middleware(KeyGuard, key=key)
     app.add_middleware(HostGuard, settings=security)
     return app
 
@@ -90,6 +116,14 @@ def bound_socket(host: str, port: int) -> socket.socket:
         raise RetailError(f"Cannot listen on {in_url(host)}:{port}: {reason}. Choose another --port.") from error
     listener.listen(128)
     return listener
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches what listens there."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def in_url(host: str) -> str:

@@ -10,6 +10,8 @@ from zava_mcp.sandboxes import Sandboxes
 from zava_mcp.store import MAX_HITS, RetailStore
 
 SANDBOX_HEADER = "X-Zava-Sandbox"
+# Of the environment: the bearer key that the server asks for over HTTP, and that clients show.
+KEY_VARIABLE = "ZAVA_SHOP_KEY"
 
 UserId = Annotated[str, Field(description="The id that a find_user_id tool returned, such as 'noah_brown_6181'.")]
 OrderId = Annotated[str, Field(description="The order id with its '#', such as '#W0000000'.")]

@@ -33,6 +33,7 @@ class WorldConfig(Record):
         (), description="Starts an MCP server on standard input and output; every conversation gets a fresh process."
     )
     url: str | None = Field(None, description="Of an MCP server over HTTP, such as http://127.0.0.1:9000/mcp.")
+    api_key_env: str | None = Field(None, description="Variable with the bearer key that a server by url asks for.")
     policy: Path | None = Field(None, description="Text file with the agent's system prompt; a server needs one.")
     hints: Path | None = Field(None, description="YAML file that says who the customers of a server are and want.")
     reset_tool: str | None = Field(
@@ -55,6 +56,8 @@ class WorldConfig(Record):
     def _one_world(self) -> Self:
         if self.command and self.url:
             raise ValueError("name the server by command or by url, not by both")
+        if self.api_key_env and not self.url:
+            raise ValueError("api_key_env is of a server by url")
         if self.has_server and self.policy is None:
             raise ValueError("a server needs a policy, the file with the agent's system prompt")
         if self.has_server and self.snapshot:

@@ -11,7 +11,9 @@ import pytest
 from tasks.core.config import WorldConfig, load_profile
 from tasks.core.errors import ConfigError, ServiceError
 from tasks.mcp_world import McpWorld, open_mcp_world
-from tests.worlds import CLINIC, clinic_served
+from tests.worlds import CLINIC, clinic_served, served, small_shop
+from zava_mcp.http import build_app
+from zava_mcp.sandboxes import Sandboxes
 
 MORTAL = """
 import os
@@ -100,6 +102,17 @@ def test_the_state_is_what_was_changed_whatever_was_read_or_refused(address: str
         assert both == await state_after(("book_visit", other), ("book_visit", BOOK)) != booked
 
     asyncio.run(compare())
+
+
+def test_a_server_that_asks_for_a_key_gets_it_and_no_digest_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    with served(build_app(Sandboxes(small_shop().fork()), key="sk-shop")) as (url, _):
+        with pytest.raises(ConfigError, match=r"needs a key: set the variable SHOP_KEY_HERE"):
+            open_mcp_world(config(url=url, api_key_env="SHOP_KEY_HERE"))
+        monkeypatch.setenv("SHOP_KEY_HERE", "sk-shop")
+        monkeypatch.setenv("SHOP_KEY_THERE", "sk-shop")
+        worlds = [open_mcp_world(config(url=url, api_key_env=f"SHOP_KEY_{where}")) for where in ("HERE", "THERE")]
+    assert "list_products" in names(worlds[0])
+    assert worlds[0].digest == worlds[1].digest
 
 
 @pytest.mark.parametrize(

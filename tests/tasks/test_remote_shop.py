@@ -40,6 +40,12 @@ def test_a_slow_call_is_waited_for_longer_than_for_any_other_answer(monkeypatch:
     assert text.startswith("{")
 
 
+def test_a_shop_with_a_key_is_called_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with served(build_app(Sandboxes(small_shop().fork()), key="sk-shop")) as (address, _):
+        monkeypatch.setenv("ZAVA_SHOP_KEY", "sk-shop")
+        assert not asyncio.run(products(address))[1]
+
+
 def test_a_call_that_hangs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote_shop, "CALL_TIMEOUT_S", 0.5)
     with (

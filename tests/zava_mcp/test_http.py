@@ -20,11 +20,22 @@ pytestmark = pytest.mark.anyio
 async def test_a_server_on_all_addresses_answers_to_its_own_names_only(
     shop: RetailStore, host: str, status: int
 ) -> None:
-    app = build_app(Sandboxes(shop), host="0.0.0.0", allowed_hosts=["shop.internal"])
+    app = build_app(Sandboxes(shop), host="0.0.0.0", allowed_hosts=["shop.internal"], key="k")
     transport = httpx2.ASGITransport(app=app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-        response = await client.get("/sandboxes/a/snapshot", headers={"Host": host})
+        response = await client.get("/sandboxes/a/snapshot", headers={"Host": host, "Authorization": "Bearer k"})
     assert response.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("given", "status"), [("Bearer sk-shop", 200), ("bearer sk-shop", 200), ("Bearer sk-other", 401), ("sk-shop", 401)]
+)
+async def test_a_server_with_a_key_answers_to_nobody_without_it(shop: RetailStore, given: str, status: int) -> None:
+    transport = httpx2.ASGITransport(app=build_app(Sandboxes(shop), key="sk-shop"))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        asked = await client.get("/sandboxes/a/snapshot", headers={"Authorization": given})
+        assert (asked.status_code, (await client.get("/healthz")).status_code) == (status, 200)
+        assert [(await client.post("/mcp")).status_code, (await client.delete("/sandboxes/a")).status_code] == [401] * 2
 
 
 async def test_the_health_check_answers_under_any_name(shop: RetailStore) -> None:

@@ -15,6 +15,10 @@ from zava_mcp.store import RetailStore
     ("arguments", "problem"),
     [
         (["--snapshot", "missing.json"], "Cannot read the snapshot missing.json: No such file or directory.\n"),
+        (
+            ["--transport", "http", "--host", "0.0.0.0", "--api-key-env", "ZAVA_TEST_NO_KEY"],
+            "--host 0.0.0.0 can be reached from other machines, and no key is set. Set ZAVA_TEST_NO_KEY, or stay on",
+        ),
         (["--database", "nonsense"], "'nonsense' is no database URL such as 'sqlite:///shop.db'"),
     ],
 )
