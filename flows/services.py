@@ -16,12 +16,15 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost"})
 def needed(profile: Profile) -> tuple[Service, ...]:
     """Return the services that the loop needs here for this profile, in the order in which they are stopped."""
     ports, workspace = profile.services, profile.workspace
-    services = [catalog.shop(ports.shop_port, workspace, _world(profile))]
+    services = []
+    if _is_here(ports.shop, ports.shop_port):
+        services.append(catalog.shop(ports.shop_port, workspace, _world(profile)))
     if profile.provider.kind == "local" and _is_here(profile.provider.base_url or "", ports.model_port):
         services.append(catalog.model_server(ports.model_port, workspace, ports.models, ports.engine))
     if _is_here(profile.tracking.mlflow_uri, ports.mlflow_port):
         services.append(catalog.mlflow(ports.mlflow_port, workspace))
-    services.append(catalog.prefect(ports.prefect_port, workspace))
+    if _is_here(ports.prefect, ports.prefect_port):
+        services.append(catalog.prefect(ports.prefect_port, workspace))
     return tuple(services)
 
 
@@ -35,12 +38,15 @@ def _of_deployment(profile: Profile) -> tuple[Service, ...]:
     if deployed is None:
         return ()
     ports, config = deployed.services, deployed.deployment
+    if not _is_here(ports.prefect, ports.prefect_port):
+        # Where Prefect is somebody else's to start, so are they.
+        return ()
     services = []
     if config.hooks:
         command = ("-m", "flows.cli", "webhook", "--profile", str(workspace(profile).deployed_path))
-        services.append(catalog.webhook(ports.webhook_port, folder, ports.prefect_port, command))
+        services.append(catalog.webhook(ports.webhook_port, folder, ports.prefect, command))
     if config.pool_type == "process":
-        services.append(catalog.worker(ports.worker_port, folder, ports.prefect_port, config.pool))
+        services.append(catalog.worker(ports.worker_port, folder, ports.prefect, config.pool))
     return tuple(services)
 
 

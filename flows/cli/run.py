@@ -96,6 +96,6 @@ def prepare_clients(config: "Profile") -> None:
     """Set what Prefect and MLflow read from the environment, for this process and those that it starts."""
     from infra.services.catalog import client_environment
 
-    os.environ.update(client_environment(config.workspace, config.services.prefect_port))
+    os.environ.update(client_environment(config.workspace, config.services.prefect))
     # The bars and lines of this command tell what happens; the logs are kept by the server.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")

@@ -52,7 +52,7 @@ def chat(
 async def _chat(config: "Profile", model: str, guard: "Guard") -> None:
     from tasks.talk import open_talk
 
-    address = f"http://127.0.0.1:{config.services.shop_port}/mcp"
+    address = config.services.shop
     async with open_talk(config, model, address, guard) as talk:
         err.print(f"{model} at {address}. {CHAT_HELP}", style="dim", markup=False)
         try:

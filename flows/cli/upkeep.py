@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 EveryOption = Annotated[
     float | None, typer.Option("--every", min=1, metavar="MINUTES", help="Stay, and do it again every so many minutes.")
 ]
+HostOption = Annotated[str, typer.Option("--host", help="Listen there; from other machines only behind TLS.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Remove without asking.")]
 
 
@@ -63,8 +64,8 @@ def cleanup(
         _show(left_behind.removed(config, client, found), as_json)
 
 
-def webhook(profile: ProfileOption = "local", overrides: SetOption = None) -> None:
-    """Receive signed messages on 127.0.0.1 that begin runs, as `deployment.hooks` says; after a deploy `zava up` does.
+def webhook(profile: ProfileOption = "local", overrides: SetOption = None, host: HostOption = "127.0.0.1") -> None:
+    """Receive signed messages that begin runs, as `deployment.hooks` says; after a deploy `zava up` does.
 
     POST /hooks/retrain and /hooks/contract begin a retraining, /hooks/transcript puts a failing conversation into the
     replay pack and the scenario mix, /hooks/provider ends the wait for a job at once. They are signed by the Standard
@@ -79,7 +80,7 @@ def webhook(profile: ProfileOption = "local", overrides: SetOption = None) -> No
     prepare_clients(config)
     from flows.webhook import receiver
 
-    uvicorn.run(receiver(config), host="127.0.0.1", port=config.services.webhook_port, log_level="warning")
+    uvicorn.run(receiver(config), host=host, port=config.services.webhook_port, log_level="warning")
 
 
 def _show(found: "list[Finding]", as_json: bool) -> None:

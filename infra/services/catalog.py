@@ -102,7 +102,7 @@ def prefect(port: int, workspace: Path) -> Service:
     )
 
 
-def worker(port: int, workspace: Path, prefect_port: int, pool: str) -> Service:
+def worker(port: int, workspace: Path, prefect_url: str, pool: str) -> Service:
     """Return a Prefect worker that runs what a process pool is asked for; `port` is that of its health."""
     command = (sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process")
     return Service(
@@ -113,14 +113,14 @@ def worker(port: int, workspace: Path, prefect_port: int, pool: str) -> Service:
         address=f"pool {pool}",
         health_url=f"http://{HOST}:{port}/health",
         env={
-            **client_environment(workspace, prefect_port),
+            **client_environment(workspace, prefect_url),
             "PREFECT_WORKER_WEBSERVER_HOST": HOST,
             "PREFECT_WORKER_WEBSERVER_PORT": str(port),
         },
     )
 
 
-def webhook(port: int, workspace: Path, prefect_port: int, command: tuple[str, ...]) -> Service:
+def webhook(port: int, workspace: Path, prefect_url: str, command: tuple[str, ...]) -> Service:
     """Return the receiver of messages from outside, which the command starts."""
     return Service(
         name="webhook",
@@ -129,11 +129,11 @@ def webhook(port: int, workspace: Path, prefect_port: int, command: tuple[str, .
         port_key="services.webhook_port",
         address=f"http://{HOST}:{port}/hooks",
         health_url=f"http://{HOST}:{port}/healthz",
-        env=client_environment(workspace, prefect_port),
+        env=client_environment(workspace, prefect_url),
     )
 
 
-def client_environment(workspace: Path, prefect_port: int) -> dict[str, str]:
+def client_environment(workspace: Path, prefect_url: str) -> dict[str, str]:
     """Return the variables that a process needs before it imports Prefect or MLflow to use these services alone."""
     local = f"{HOST},localhost"
     beside = [value for name in ("NO_PROXY", "no_proxy") if (value := os.environ.get(name))]
@@ -142,7 +142,7 @@ def client_environment(workspace: Path, prefect_port: int) -> dict[str, str]:
         **QUIET,
         "PREFECT_HOME": str(prefect_home(workspace)),
         "PREFECT_PROFILES_PATH": str(prefect_home(workspace) / "profiles.toml"),
-        "PREFECT_API_URL": f"http://{HOST}:{prefect_port}/api",
+        "PREFECT_API_URL": f"{prefect_url}/api",
         # MLflow would print addresses between the lines of the command.
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         "NO_PROXY": no_proxy,

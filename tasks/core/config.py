@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from tasks.core.endpoints import IN_ORDER, Positive, ProviderConfig, TeacherConfig
+from tasks.core.endpoints import IN_ORDER, Positive, ProviderConfig, ServicesConfig, TeacherConfig
 from tasks.core.errors import ConfigError
 from tasks.core.operation import DeploymentConfig
 from tasks.core.promotion_rules import PromotionRules
@@ -205,23 +205,6 @@ class TrackingConfig(Record):
 
     mlflow_uri: str = Field("", description="Empty: the MLflow server of `zava up`.")
     experiment: str = Field("zava-retail", description="Of MLflow; one retraining of it runs at a time.")
-
-
-class ServicesConfig(Record):
-    """The services that `zava up` starts, all on 127.0.0.1: their ports, and the base models that can be trained."""
-
-    prefect_port: int = Field(4200, description="Of the Prefect server and its UI.")
-    mlflow_port: int = Field(5000, description="Of the MLflow server and its UI.")
-    model_port: int = Field(8766, description="Of the model server.")
-    shop_port: int = Field(8765, description="Of the Retail MCP server.")
-    worker_port: int = Field(8768, description="Where the worker says that it is well.")
-    webhook_port: int = Field(8767, description="Of the receiver of webhooks.")
-    models: Path = Field(
-        Path("infra/model_server/base"), description="Folder of base models for the model server, one folder each."
-    )
-    engine: Literal["transformers", "vllm"] = Field(
-        "transformers", description="What answers as a model: vllm needs CUDA and the program `vllm`."
-    )
 
 
 class Profile(Record):

@@ -1,5 +1,6 @@
-"""Sections of a profile that say where models are served, and which of them play a part in synthesis."""
+"""Sections of a profile that say where models and services are, and which models play a part in synthesis."""
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, PlainSerializer, model_validator
@@ -98,3 +99,36 @@ class TeacherConfig(Record):
         if self.budget.money is not None and not (self.agent.price and self.speaks_for_customer.price):
             raise ValueError("a budget in money needs the price of both models")
         return self
+
+
+class ServicesConfig(Record):
+    """The services that `zava up` starts on 127.0.0.1, their ports, and those that run elsewhere, which it does not."""
+
+    prefect_port: int = Field(4200, description="Of the Prefect server and its UI.")
+    mlflow_port: int = Field(5000, description="Of the MLflow server and its UI.")
+    model_port: int = Field(8766, description="Of the model server.")
+    shop_port: int = Field(8765, description="Of the Retail MCP server.")
+    worker_port: int = Field(8768, description="Where the worker says that it is well.")
+    webhook_port: int = Field(8767, description="Of the receiver of webhooks.")
+    prefect_url: str = Field(
+        "", pattern=r"^(https?://.*[^/])?$", description="Without /api; empty: the Prefect server of `zava up`."
+    )
+    shop_url: str = Field(
+        "", pattern=r"^(https?://.*/mcp)?$", description="Ends with /mcp; empty: the shop that `zava up` serves."
+    )
+    models: Path = Field(
+        Path("infra/model_server/base"), description="Folder of base models for the model server, one folder each."
+    )
+    engine: Literal["transformers", "vllm"] = Field(
+        "transformers", description="What answers as a model: vllm needs CUDA and the program `vllm`."
+    )
+
+    @property
+    def prefect(self) -> str:
+        """The address of the Prefect server."""
+        return self.prefect_url or f"http://127.0.0.1:{self.prefect_port}"
+
+    @property
+    def shop(self) -> str:
+        """The address of the shop."""
+        return self.shop_url or f"http://127.0.0.1:{self.shop_port}/mcp"

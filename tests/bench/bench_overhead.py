@@ -88,7 +88,7 @@ def _run(kind: str, workspace: Path, mlflow: str, prefect_port: int) -> dict[str
         command = [sys.executable, "-m", "tests.bench.bench_overhead", "--child", kind, str(workspace)]
         env = {
             **os.environ,
-            **catalog.client_environment(workspace.parent, prefect_port),
+            **catalog.client_environment(workspace.parent, f"http://127.0.0.1:{prefect_port}"),
             "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
         }
         began = time.monotonic()

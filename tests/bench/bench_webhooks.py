@@ -108,15 +108,16 @@ def wrong(answers: list[Answer], in_prefect: int) -> list[str]:
 @contextmanager
 def services(folder: Path) -> Iterator[tuple[Profile, Supervisor]]:
     """Run a Prefect server and a receiver, with everything deployed."""
-    ports = (f"services.prefect_port={free_port()}", f"services.webhook_port={free_port()}")
-    profile = load_profile("local", (f"workspace={folder}", *ports, f"deployment.hooks={HOOKS}"))
+    at = (f"services.prefect_port={free_port()}", f"services.webhook_port={free_port()}")
+    profile = load_profile("local", (f"workspace={folder}", *at, f"deployment.hooks={HOOKS}"))
     port = profile.services.prefect_port
-    os.environ.update(catalog.client_environment(folder, port))
+    os.environ.update(catalog.client_environment(folder, profile.services.prefect))
     server = catalog.supervisor(folder, (catalog.prefect(port, folder),))
     file = folder / "profile.yaml"
     write_atomically(file, profile.model_dump_json().encode())
     command = ("-m", "flows.cli", "webhook", "--profile", str(file))
-    receiver = catalog.supervisor(folder, (catalog.webhook(profile.services.webhook_port, folder, port, command),))
+    ports, prefect = profile.services, profile.services.prefect
+    receiver = catalog.supervisor(folder, (catalog.webhook(ports.webhook_port, folder, prefect, command),))
     try:
         server.up()
         from flows.deployments import deploy

@@ -175,7 +175,7 @@ def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
 
 def test_the_clients_environment_keeps_loopback_off_the_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "example.org")
-    env = catalog.client_environment(tmp_path, 4200)
+    env = catalog.client_environment(tmp_path, "http://127.0.0.1:4200")
     assert env["NO_PROXY"] == "example.org,127.0.0.1,localhost"
     assert env["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"
 
