@@ -16,7 +16,7 @@ from tasks.core.dataset import DatasetFile, RowMeta
 from tasks.files import write_atomically
 from tasks.pictures import bar_chart, heat_map
 from tasks.prepare import read_rows
-from tasks.report import template_environment
+from tasks.templating import template_environment
 
 LICENCE = (
     "Made by Zava's programs from a generated shop: no text of people and no text of a model is in it. MIT, like Zava."

@@ -80,7 +80,7 @@ def plan_of(profile: Profile, dataset: Dataset) -> Plan:
             cost=total(one.cost for one in asking),
             minutes=past.minutes(MEASURED, _decisions, items * share),
         ),
-        hosting=_hosting(profile.provider, price),
+        hosting=hosting_of(profile.provider, price),
         deadline_minutes=profile.training.deadline_minutes,
         detectable=_detectable(profile, dataset, past),
         elsewhere=tuple(_elsewhere(prices, price, trained, asked)),
@@ -170,7 +170,7 @@ def _asking(profile: Profile, prices: Iterable[Price], arm: str, usage: Usage) -
     return Asking(provider.kind, _price(prices, provider, named), model == "tuned", usage)
 
 
-def _hosting(provider: ProviderConfig, price: Price | None) -> float | None:
+def hosting_of(provider: ProviderConfig, price: Price | None) -> float | None:
     """Return what a tuned model costs by the hour that it stands ready."""
     if provider.kind == "local" or (provider.azure and provider.azure.sku == "DeveloperTier"):
         return 0.0

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from pydantic import ValidationError
 
-from tasks import measure, model_card, report, storing, track
+from tasks import cost, measure, model_card, report, storing, track
 from tasks.artifacts import workspace
 from tasks.champion import write_champion
 from tasks.core.config import Profile
@@ -236,6 +236,7 @@ def tell(profile: Profile, made: Promotion) -> None:
     """
     tracked = made.case.tracked
     folder = workspace(profile).run_folder(tracked.run_id)
-    pages = report.write_pages(_summary(profile, tracked.run_id), folder, made)
+    summary = _summary(profile, tracked.run_id)
+    pages = report.write_pages(summary, folder, made, cost.cost_of(profile, summary))
     track.files(profile.tracking, tracked, pages, "report")
     storing.publish_report(profile, tracked.run_id)

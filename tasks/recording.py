@@ -8,7 +8,7 @@ from pathlib import Path
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.runtime import flow_run
 
-from tasks import card, liveness, model_card, report, storing, track, track_steps, train
+from tasks import card, cost, liveness, model_card, report, storing, track, track_steps, train
 from tasks.artifacts import Dataset, workspace
 from tasks.clients import openai_client
 from tasks.core.config import Profile
@@ -157,7 +157,7 @@ def outcome_recorded(profile: Profile, summary: RunSummary) -> RunSummary:
         folder = workspace(profile).run_folder(tracked.run_id)
         address = storing.report_address(profile, tracked.run_id)
         summary = summary.model_copy(update={"report_address": address})
-        written = report.write_report(summary, folder)
+        written = report.write_report(summary, folder, cost.cost_of(profile, summary))
         track.comparison(tracking, tracked, summary.comparison)
         if summary.standings:
             track.standings(tracking, tracked, summary.standings)

@@ -70,7 +70,8 @@ class Score(Record):
     out of `calls`, that hold one. `move` is what was right, `act` what the model's words did where it called nothing.
     `equivalent` calls are not those expected but have the same effect or tell the same; `wrong_write` means that the
     calls changed the shop, and otherwise than was right; both are known only where `judged`, on a sandbox of the shop.
-    `failure` says why a decision that is neither right nor equivalent came out wrong.
+    `failure` says why a decision that is neither right nor equivalent came out wrong. `made` are the calls as they
+    came; older scores hold them only in `answer`, as text.
     """
 
     item_id: str
@@ -90,6 +91,7 @@ class Score(Record):
     equivalent: bool = False
     wrong_write: bool = False
     failure: FailureKind | None = None
+    made: tuple[ToolCall, ...] = ()
     latency_s: float = 0.0
     prompt_tokens: int = 0
     completion_tokens: int = 0

@@ -1,19 +1,7 @@
 """Why a decision came out wrong: one kind each, found by one deterministic function.
 
-A call that is bad in itself comes first, whatever was right; then when to call, which tool, which arguments:
-
-    no_answer             the provider gave none: an error, a time-out, a filter
-    malformed_json        the arguments of a call are not a JSON object
-    unknown_tool          a call of a tool that the request did not offer
-    foreign_id            an argument is an id of another customer
-    invented_id           an argument, mostly an id, comes from nowhere
-    early_write           a change where the right move was words: no yes was given
-    extra_call            a call where the right move was words, or more calls than were right
-    text_instead_of_call  words where a call was right
-    missing_call          nothing where a call was right, or fewer calls than were right
-    wrong_tool            another tool than the right one
-    stale_id              an id of this customer or the catalogue, but not the one that is right here
-    wrong_argument        the right tool, with arguments that differ in any other way
+A call that is bad in itself comes first, whatever was right; then when to call, which tool, which arguments: the order
+of `MEANINGS`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,6 +25,22 @@ FailureKind = Literal[
     "wrong_argument",
 ]
 Stage = Literal["answer", "form", "when to call", "which tool", "which arguments"]
+
+# In the order in which they are tried.
+MEANINGS: Mapping[FailureKind, str] = {
+    "no_answer": "the provider gave none: an error, a time-out, a filter",
+    "malformed_json": "the arguments of a call are not a JSON object",
+    "unknown_tool": "a call of a tool that the request did not offer",
+    "foreign_id": "an argument is an id of another customer",
+    "invented_id": "an argument, mostly an id, comes from nowhere",
+    "early_write": "a change where the right move was words: no yes was given",
+    "extra_call": "a call where the right move was words, or more calls than were right",
+    "text_instead_of_call": "words where a call was right",
+    "missing_call": "nothing where a call was right, or fewer calls than were right",
+    "wrong_tool": "another tool than the right one",
+    "stale_id": "an id of this customer or the catalogue, but not the one that is right here",
+    "wrong_argument": "the right tool, with arguments that differ in any other way",
+}
 
 STAGES: Mapping[FailureKind, Stage] = {
     "no_answer": "answer",

@@ -90,6 +90,21 @@ SAME_DECISIONS = frozenset(
 # With as many points to earn whatever the model does; the paired permutation test asks for no more.
 SAME_TRIALS = SAME_DECISIONS | {"weighted_score"}
 LOWER_IS_BETTER = frozenset({"over_call_rate", "missed_call_rate", "invented_argument_rate", "error_rate"})
+# For readers of a report: what each is the share of.
+MEANINGS: Mapping[str, str] = {
+    "next_tool_call_accuracy": "call decisions with the right tool and exactly the right arguments",
+    "equivalent_accuracy": "the same, where a call that does or tells the same is as good",
+    "decision_accuracy": "all decisions, text turns included",
+    "weighted_score": "points to earn; a change of the shop is worth 3, and a wrong one costs 3",
+    "over_call_rate": "text turns on which it called, or gave no answer",
+    "act_accuracy": "text turns answered by words of the right kind: ask, confirm, refuse, hand over, tell",
+    "missed_call_rate": "call turns on which it did not call",
+    "tool_name_accuracy": "calls on call turns that name the right tool",
+    "argument_accuracy": "calls of the right tool with the right arguments",
+    "propagation_accuracy": "call decisions that need a value which a tool returned earlier, done right",
+    "invented_argument_rate": "emitted calls with an argument that nobody gave",
+    "error_rate": "decisions without an answer",
+}
 
 
 def measure(scores: Sequence[Score], metas: Sequence[ItemMeta], config: EvaluationConfig) -> dict[str, Metric]:

@@ -73,6 +73,7 @@ def score_answer(
         equivalent=equivalent,
         wrong_write=value < 1.0 and not equivalent and played is not None and played.changed,
         failure=None if value == 1.0 or equivalent else failure_of(missed),
+        made=answer.tool_calls,
         latency_s=answer.latency_s,
         prompt_tokens=answer.prompt_tokens,
         completion_tokens=answer.completion_tokens,

@@ -83,7 +83,7 @@ def test_the_first_promotion_leaves_alias_bundle_report_and_the_file_that_agents
     assert (champion.base_url, champion.since) == (profile.provider.base_url, made.at)
     report = (profile.workspace / "runs" / run_id / "report.html").read_text()
     assert "ft:one is the champion." in report
-    assert "<td>over calls</td>" in report
+    assert '<th scope="row">over calls</th>' in report
     recorded = Path(client.download_artifacts(run_id, "report/report.md")).read_text()
     assert "| gain | passed | +40.0 points | at least +5.0 points |" in recorded
 
