@@ -2,7 +2,7 @@
 
 import typer
 
-from flows.cli import data, deploy, doctor, evaluate, promote, replay, run, services, shop, upkeep
+from flows.cli import data, deploy, doctor, evaluate, promote, replay, report, run, services, shop, upkeep
 from flows.cli.common import ZavaGroup
 
 HELP = """Make a small model call tools as reliably as a large one, prove it, and keep it that way.
@@ -28,6 +28,8 @@ for command in (
     data.fetch,
     evaluate.evaluate,
     evaluate.compare,
+    report.report,
+    report.cost,
     promote.promote,
     promote.rollback,
     shop.chat,

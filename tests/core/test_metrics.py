@@ -6,6 +6,7 @@ from tasks.core.config import EvaluationConfig
 from tasks.core.errors import EvaluationError
 from tasks.core.evaluation import EvalReport, ItemMeta, Score
 from tasks.core.metrics import (
+    MEANINGS,
     MEASURES,
     SAME_DECISIONS,
     SAME_TRIALS,
@@ -266,3 +267,7 @@ def test_percentiles_are_the_nearest_rank() -> None:
     assert percentile([3.0, 1.0, 2.0, 4.0], 0.5) == 2.0
     assert percentile([3.0, 1.0, 2.0, 4.0], 0.95) == 4.0
     assert percentile([], 0.5) == 0.0
+
+
+def test_readers_are_told_what_each_metric_is_the_share_of() -> None:
+    assert MEANINGS.keys() == MEASURES.keys()
