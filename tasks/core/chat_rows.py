@@ -16,6 +16,10 @@ ROW_KEYS = frozenset({"messages", "tools", "parallel_tool_calls", "functions", "
 MESSAGE_KEYS = frozenset(
     {"role", "content", "name", "tool_calls", "tool_call_id", "weight", "refusal", "function_call", "audio"}
 )
+# What most messages have: words, a call, a result.
+_WORDS_KEYS = {"role", "content"}
+_CALL_KEYS = {*_WORDS_KEYS, "tool_calls"}
+_RESULT_KEYS = {*_WORDS_KEYS, "tool_call_id"}
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PART_TYPES = frozenset({"text", "image_url", "input_audio", "file", "refusal"})
 _NO_ARGUMENTS: Mapping[str, Any] = {"type": "object", "properties": {}}
@@ -141,11 +145,25 @@ def _conversation_problems(messages: Sequence[Any], book: ToolBook | None) -> It
     thread = _Thread(book)
     for turn, message in enumerate(messages):
         path = f"$.messages[{turn}]"
-        shape = list(_shape_problems(message, path))
+        shape = [] if _is_surely_fine(message) else list(_shape_problems(message, path))
         yield from shape
         if not any(problem.severity == "error" for problem in shape):
             yield from thread.take(message, path, turn)
     yield from thread.end(len(messages))
+
+
+def _is_surely_fine(message: Any) -> bool:
+    """Whether a message by itself is well-formed beyond doubt; `_shape_problems` still judges what fails here."""
+    if not isinstance(message, dict):
+        return False
+    keys, role, content = message.keys(), message.get("role"), message.get("content")
+    if role == "tool":
+        return keys == _RESULT_KEYS and isinstance(content, str) and _is_word(message["tool_call_id"])
+    if role == "assistant" and content is None:
+        return keys == _CALL_KEYS and bool(message["tool_calls"])
+    if keys != _WORDS_KEYS or role not in ("system", "user", "assistant"):
+        return False
+    return isinstance(content, str) and bool(content) and not content.isspace()
 
 
 def _shape_problems(message: Any, path: str) -> Iterator[Problem]:
@@ -214,7 +232,8 @@ class _Thread:
     def take(self, message: Mapping[str, Any], path: str, turn: int) -> Iterator[Problem]:
         role = message["role"]
         if role == "tool":
-            yield from self._answer(message["tool_call_id"], path)
+            if self._waiting.pop(message["tool_call_id"], None) is None:
+                yield self._unasked(message["tool_call_id"], f"{path}.tool_call_id")
         elif self._waiting:
             yield from self._unanswered()
         if role in {"system", "developer"} and turn and self._last not in {"system", "developer"}:
@@ -237,16 +256,12 @@ class _Thread:
             text = f"the conversation ends with a {self._last} message" if self._last else "the last message is broken"
             yield Problem("last-not-assistant", f"$.messages[{count - 1}]", text, "end it with the assistant's answer")
 
-    def _answer(self, call_id: str, path: str) -> Iterator[Problem]:
-        path = f"{path}.tool_call_id"
-        if self._waiting.pop(call_id, None) is not None:
-            return
+    def _unasked(self, call_id: str, path: str) -> Problem:
         if call_id in self._ids:
             text = f"call {call_id!r} is answered already, or too late"
-            yield Problem("answered-twice", path, text, "one result right after its call")
-        else:
-            text = f"no call before it has the id {_cut(call_id)}"
-            yield Problem("result-without-call", path, text, "use the id of the call, or remove the result")
+            return Problem("answered-twice", path, text, "one result right after its call")
+        text = f"no call before it has the id {_cut(call_id)}"
+        return Problem("result-without-call", path, text, "use the id of the call, or remove the result")
 
     def _unanswered(self) -> Iterator[Problem]:
         for call_id, path in self._waiting.items():

@@ -35,7 +35,7 @@ def fingerprint(messages: Sequence[Message]) -> Fingerprint:
     decisions, all_said, deeds, words = list[bytes](), _digest(), _digest(), list[str]()
     for message in messages:
         role, content, calls = message["role"], message["content"] or "", message.get("tool_calls") or ()
-        whole = f"{role} {len(content)} {content}{_framed(calls)}".encode(errors="surrogatepass")
+        whole = f"{role} {len(content)} {content}{_framed(calls) if calls else ''}".encode(errors="surrogatepass")
         all_said.update(whole)
         deeds.update(whole if calls or role == "tool" else role.encode())
         if role == "assistant":

@@ -83,7 +83,8 @@ class Habits:
     def _count(self, line: int, messages: Sequence[Mapping[str, Any]], *, has_tools: bool) -> None:
         count, texts = self._tool_tokens if has_tools else 0, list[str]()
         for message in messages:
-            text = _text(message.get("content"))
+            content = message.get("content")
+            text = content if isinstance(content, str) else _text(content)
             if message["role"] == "system":
                 count += estimate_tokens_again(text)
             else:

@@ -113,7 +113,7 @@ class _Log:
         self._answer = ""
         self._words: list[tuple[str, str]] = []  # what was said so far, by whom
         self._handed_over = False
-        self._calls: dict[str, tuple[str, dict[str, Any]]] = {}
+        self._calls: dict[str, tuple[str, Mapping[str, Any]]] = {}
 
     def take(self, message: Message) -> list[Fault]:
         """Take in a message and return what is wrong with it."""

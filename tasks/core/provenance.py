@@ -27,6 +27,7 @@ _PARTS = re.compile(r"[\s,;]+")
 _EDGES = ".:!?\"'()*`[]{}<>"
 # In free text, what names a thing or an amount: an address, an id, four digits and more, or cents.
 _FACT = re.compile(r"[@_#]|\d{4}|\d\.\d\d$")
+_HINT = re.compile(r"[@_#\d]")  # without one of these there is no fact
 
 
 class Origin(NamedTuple):
@@ -113,16 +114,25 @@ class Sources:
 
     def __init__(self, tools: ToolBook) -> None:
         """Start with what the tools' schemas offer."""
-        self._closed = {_fold(value) for value in tools.closed_values if isinstance(value, str)}
-        self._closed_numbers = {Decimal(str(value)) for value in tools.closed_values if _is_number(value)}
+        self._tools = tools
         self._told: list[_Told] = []  # by the customer and the tools
         # Policy and tool descriptions: words, never ids.
         self._guidance = [_Told("schema", None, tools.text)]
-        self._copied: dict[str, Origin] = {}  # values that were found as they are: what was said once stays said
+        # Values that were found as they are: what was said once stays said.
+        self._copied: dict[str, Origin] = {}
+        self._said: set[str] = set()
         self._numbers: dict[Decimal, int | None] = {}
         self._counted = 0
         self._turns = 0
         self._calls: dict[str, str] = {}  # the arguments of each call that was made, as text
+
+    @cached_property
+    def _closed(self) -> frozenset[str]:
+        return frozenset(_fold(value) for value in self._tools.closed_values if isinstance(value, str))
+
+    @cached_property
+    def _closed_numbers(self) -> frozenset[Decimal]:
+        return frozenset(Decimal(str(value)) for value in self._tools.closed_values if _is_number(value))
 
     @classmethod
     def of(cls, messages: Iterable[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]) -> Self:
@@ -135,10 +145,11 @@ class Sources:
     def add(self, message: Mapping[str, Any]) -> None:
         """Take in the next message; what the assistant said is no source, or it could vouch for itself."""
         turn, self._turns = self._turns, self._turns + 1
-        content, role = text_of(message.get("content")), message["role"]
         for call in message.get("tool_calls") or ():
             self._calls[str(call.get("id"))] = call["function"]["arguments"]
-        if content is None or role == "assistant":
+        role = message["role"]
+        content = None if role == "assistant" else text_of(message.get("content"))
+        if content is None:
             return
         if role == "user":
             self._told.append(_Told("user", turn, content))
@@ -149,19 +160,27 @@ class Sources:
             self._guidance.append(_Told("policy", turn, content))
 
     def surely_hold(self, arguments: Mapping[str, Any]) -> bool:
-        """Whether the customer or a tool said all values of a call beyond doubt; `origin` still judges what fails here.
+        """Whether all values of a call have a source beyond doubt; `origin` still judges what fails here.
 
-        Most calls are settled so, and faster: each value stands in a message, letter by letter.
+        Most calls are settled so, and faster: each value stands in a message or in a schema, letter by letter.
         """
-        return not PROSE_PARAMETERS & arguments.keys() and all(map(self._surely_holds, arguments.values()))
-
-    def _says(self, word: str) -> bool:
-        return self._surely_holds(word.strip(_EDGES).removesuffix("'s"))
+        return PROSE_PARAMETERS.isdisjoint(arguments) and all(
+            value == "" or self._surely_holds(value) or (type(value) is str and _fold(value) in self._closed)
+            for value in arguments.values()
+        )
 
     def _surely_holds(self, value: Any) -> bool:
         if type(value) is list:
             return all(map(self._surely_holds, value))
-        return type(value) is str and bool(value) and any(told.surely_says(value) for told in self._told)
+        if type(value) is not str or not value:
+            return False
+        if value in self._said:
+            return True
+        for told in self._told:
+            if value in told.content and told.surely_says(value):
+                self._said.add(value)
+                return True
+        return False
 
     def origin(self, value: Any) -> Origin:
         """Return where a scalar argument value comes from."""
@@ -180,10 +199,17 @@ class Sources:
 
     def unfounded(self, text: str) -> list[str]:
         """Return the ids, addresses and amounts in the words to a customer that come from nowhere."""
-        # Most words are letters alone and name nothing; most facts were said as they are.
-        words = [word for word in _PARTS.split(text) if not word.isalpha()]
-        parts = [_fold(word).strip(_EDGES).removesuffix("'s") for word in words if not self._says(word)]
-        return [part for part in parts if _FACT.search(part) and self._text(part, part).kind == "invented"]
+        if not _HINT.search(text):
+            return []
+        words = [word for word in _PARTS.split(text) if _HINT.search(word)]
+        return [part for word in words if (part := self._unfounded(word))]
+
+    def _unfounded(self, word: str) -> str:
+        """Return the fact that a word is, where it comes from nowhere; else nothing."""
+        part = _fold(word).strip(_EDGES).removesuffix("'s")
+        if not _FACT.search(part) or self._surely_holds(word.strip(_EDGES).removesuffix("'s")):
+            return ""
+        return part if self._text(part, part).kind == "invented" else ""
 
     def span(self, origin: Origin) -> Span | None:
         """Return the stretch of the message that an origin points at; the whole message where it is written otherwise.

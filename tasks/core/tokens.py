@@ -20,7 +20,7 @@ def _kind(character: str) -> int:
 
 # The pieces of ASCII text by kind of character: each run of a kind is cut into pieces of at most so many characters.
 _BLANK, _OTHER, _NEWLINE = 0, 4, 5
-_LONGEST = np.array([1, 10, 3, 1, 3, 2**62])
+_LONGEST = np.array([2**62, 10, 3, 1, 3, 2**62])
 _KINDS = bytes(_kind(chr(code)) for code in range(128)).ljust(256, b"\0")
 
 
@@ -39,9 +39,11 @@ def _count_ascii(text: str) -> int:
     # The blank before it is a run that counts nothing, so that the text's own runs all begin with a change.
     kinds = np.frombuffer(f" {text}".encode().translate(_KINDS), np.uint8)
     starts = np.flatnonzero(kinds[1:] != kinds[:-1]) + 1
-    lengths, kinds = np.diff(starts, append=kinds.size), kinds[starts]
-    pieces = -(-lengths // _LONGEST[kinds])
-    return int(pieces.sum(where=kinds != _BLANK))
+    lengths, kinds = np.append(starts[1:], kinds.size) - starts, kinds[starts]
+    longest = _LONGEST[kinds]
+    is_long = lengths > longest
+    more = (lengths[is_long] - 1) // longest[is_long]
+    return int(np.count_nonzero(kinds != _BLANK) + more.sum())
 
 
 @lru_cache(maxsize=64)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn
 
 import orjson
@@ -11,6 +12,7 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 _SHOWN = 80
+_SHORT = 2000  # characters of arguments; what is longer is rare, and not worth the memory
 _TYPES = Draft202012Validator.TYPE_CHECKER.redefine_many(
     {
         # JSON Schema takes 5.0 for an integer; a tool does not.
@@ -43,13 +45,9 @@ class ToolBook:
             self._plain[name] = _PlainSchema.of(parameters)
             texts += [name, description, *_descriptions(parameters)]
             closed += _closed_values(parameters)
+        self.names = tuple(self._validators)  # as listed
         self.text = "\n".join(texts)
         self.closed_values = tuple(closed)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the tools, as listed."""
-        return tuple(self._validators)
 
     def fault(self, name: str, arguments: Mapping[str, Any]) -> str | None:
         """Return why a tool cannot be called with these arguments, or None where it can."""
@@ -105,12 +103,22 @@ class _PlainSchema(NamedTuple):
         return one is not None and type(value) is list and all(type(part) is one for part in value)
 
 
-def read_arguments(text: str) -> dict[str, Any]:
-    """Return the arguments of a call as an object.
+def read_arguments(text: str) -> Mapping[str, Any]:
+    """Return the arguments of a call as an object, which is not to be changed: all who ask get the same one.
 
     Raises:
         ValueError: The text is not one JSON object with each key once; the message says why.
     """
+    return _read_again(text) if len(text) <= _SHORT else _read(text)
+
+
+@lru_cache(maxsize=256)
+def _read_again(text: str) -> Mapping[str, Any]:
+    """Read arguments that one gate after another asks for."""
+    return _read(text)
+
+
+def _read(text: str) -> Mapping[str, Any]:
     value = _read_compact(text)
     if value is None:
         value = _read_any(text)
