@@ -24,6 +24,8 @@ PREPARING = (
     *("prepare.py", "gatekeeper.py", "execution.py", "core/gates.py", "core/policy.py", "core/provenance.py"),
     *(
         "duplicate_finder.py",
+        "homes.py",
+        "scratch.py",
         "core/derivation.py",
         "core/duplicates.py",
         "core/leakage.py",

@@ -1,13 +1,11 @@
 """Duplicates among any number of conversations: what was kept is remembered on disk, so that memory stays the same."""
 
-import sqlite3
-import weakref
 from collections.abc import Iterator
 from hashlib import blake2b
 
 from tasks.core.duplicates import Fingerprint, Likeness
+from tasks.scratch import open_scratch
 
-CACHE_KIB = 32 * 1024  # of the store; the rest is on disk
 _TABLES = """
 CREATE TABLE decisions (digest BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE kept (number INTEGER PRIMARY KEY, deeds BLOB, name TEXT, words BLOB, has_keys INTEGER DEFAULT 0);
@@ -22,10 +20,7 @@ class DuplicateFinder:
     def __init__(self, similarity: float) -> None:
         """`similarity` is the share of word triples (Jaccard) at which two conversations say nearly the same."""
         self._likeness = Likeness(similarity)
-        # The empty name is a file of SQLite's own that is gone with the connection, so nothing needs to be safe.
-        self._store = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        weakref.finalize(self, self._store.close)
-        self._store.executescript(f"PRAGMA journal_mode = OFF; PRAGMA cache_size = -{CACHE_KIB}; {_TABLES} BEGIN;")
+        self._store = open_scratch(self, _TABLES)
 
     def repeats(self, found: Fingerprint) -> bool:
         """Whether every decision of a conversation was there before."""

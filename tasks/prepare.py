@@ -31,6 +31,7 @@ from tasks.core.record import sha256_of
 from tasks.core.variety import VarietyMeter
 from tasks.files import parse_json_lines, read_bytes, written_atomically
 from tasks.gatekeeper import Gatekeeper, gates_of
+from tasks.homes import Homes
 from tasks.simulate import Progress, read_conversations
 from tasks.world import World
 
@@ -198,7 +199,7 @@ async def _sift(
     progress: Progress,
 ) -> None:
     """Write the conversations that pass all gates."""
-    leaks = LeakCheck(is_held_out, config.private)
+    leaks = LeakCheck(is_held_out, config.private, Homes().settle)
     async with world.sandbox() as sandbox:
         gates = Gatekeeper(config, sandbox, world.procedure)
         for done, shard in enumerate(shards, start=1):

@@ -16,19 +16,25 @@ _BITS = 1 << 27
 class LeakCheck:
     """Watches, row by row, that the splits share no customer, no id of a customer's and no phrasing of only one."""
 
-    def __init__(self, is_held_out: Callable[[str], bool], private: Set[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        is_held_out: Callable[[str], bool],
+        private: Set[str],
+        settle: Callable[[tuple[str, str], Split], Split],
+    ) -> None:
         """`is_held_out` says of a template id whether it belongs to the held-out split.
 
-        `private` names the arguments whose values belong to one customer, such as `order_id`.
+        `private` names the arguments whose values belong to one customer, such as `order_id`. `settle` remembers the
+        split of a kind and value that is new, as `dict.setdefault` does, and returns the one that it was first seen in.
         """
         self._is_held_out = is_held_out
         self._private = private
-        self._home: dict[tuple[str, str], Split] = {}
+        self._settle = settle
 
     def leak(self, meta: RowMeta, messages: Sequence[Mapping[str, Any]]) -> str | None:
         """Return how this row leaks into a split that came before it, or None."""
-        for what, value in (("customer", meta.customer_id), *self._ids(messages)):
-            split = self._home.setdefault((what, value), meta.split)
+        for what, value in dict.fromkeys((("customer", meta.customer_id), *self._ids(messages))):
+            split = self._settle((what, value), meta.split)
             if split != meta.split:
                 return f"{what} {value!r} is in {split} and in {meta.split}"
         for template_id in meta.template_ids:

@@ -27,9 +27,10 @@ from tasks.core.drawing import draw_scenarios
 from tasks.core.duplicates import Fingerprint, fingerprint
 from tasks.core.gates import kind_of
 from tasks.core.phrases import load_phrases
-from tasks.duplicate_finder import CACHE_KIB, DuplicateFinder
+from tasks.duplicate_finder import DuplicateFinder
 from tasks.expert import play
 from tasks.gatekeeper import Gatekeeper
+from tasks.scratch import CACHE_KIB
 from tasks.simulate import PHRASES
 from tasks.validate import validate_file
 from tasks.world import RetailWorld, open_shop, shop_view

@@ -1,10 +1,14 @@
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tasks.core.dataset import RowMeta
+from tasks.core.dataset import RowMeta, Split
 from tasks.core.leakage import LeakCheck, OverlapMeter
+from tasks.homes import Homes
+
+Settle = Callable[[tuple[str, str], Split], Split]
 
 
 def meta(customer_id: str, split: str, *template_ids: str) -> RowMeta:
@@ -29,22 +33,30 @@ def says(text: str, role: str = "user") -> list[dict[str, Any]]:
     return [{"role": role, "content": text}]
 
 
-def test_a_customer_in_two_splits_is_a_leak() -> None:
-    check = LeakCheck(lambda template_id: template_id == "yes.5")
+@pytest.fixture(params=["in memory", "on disk"])
+def settle(request: pytest.FixtureRequest) -> Settle:
+    homes: dict[tuple[str, str], Split] = {}
+    return homes.setdefault if request.param == "in memory" else Homes().settle
+
+
+def test_a_customer_in_two_splits_is_a_leak(settle: Settle) -> None:
+    check = LeakCheck(lambda template_id: template_id == "yes.5", frozenset(), settle)
     assert check.leak(meta("a", "train", "yes.1"), []) is None
     assert check.leak(meta("b", "heldout", "yes.5"), []) is None
     assert check.leak(meta("a", "heldout", "yes.5"), []) == "customer 'a' is in train and in heldout"
 
 
-def test_phrasing_of_the_wrong_split_is_a_leak() -> None:
-    check = LeakCheck(lambda template_id: template_id == "yes.5")
+def test_phrasing_of_the_wrong_split_is_a_leak(settle: Settle) -> None:
+    check = LeakCheck(lambda template_id: template_id == "yes.5", frozenset(), settle)
     assert "of valid speaks template 'yes.5'" in str(check.leak(meta("a", "valid", "yes.1", "yes.5"), []))
     assert "of heldout speaks template 'yes.1'" in str(check.leak(meta("b", "heldout", "yes.1"), []))
 
 
 @pytest.mark.parametrize("argument", ["order_id", "email"])
-def test_an_id_of_a_customer_in_two_splits_is_a_leak_and_one_of_the_catalogue_is_none(argument: str) -> None:
-    check = LeakCheck(lambda _: False, frozenset({"order_id", "email"}))
+def test_an_id_of_a_customer_in_two_splits_is_a_leak_and_one_of_the_catalogue_is_none(
+    argument: str, settle: Settle
+) -> None:
+    check = LeakCheck(lambda _: False, frozenset({"order_id", "email"}), settle)
     assert check.leak(meta("a", "train"), calling(**{argument: "x7", "product_id": "p1"})) is None
     assert check.leak(meta("b", "valid"), calling(product_id="p1", **{argument: "x8"})) is None
     assert check.leak(meta("c", "valid"), calling(**{argument: "x7"})) == f"{argument} 'x7' is in train and in valid"
