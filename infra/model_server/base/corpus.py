@@ -287,6 +287,19 @@ def _argument(r: random.Random, parameter: str, first: str, last: str) -> Any:
     return known.get(parameter) or (digits(r, 10) if parameter == "phone" else option_value(r))
 
 
+def amid_words(r: random.Random, *told: str) -> str:
+    """Return what is told, in any order, with up to four words of any meaning before, between and after.
+
+    There are more ways to say who one is than any list holds, so a name must be known by what it is and stands beside.
+    """
+    words = [" ".join(r.sample(lx.COMMON_WORDS, r.randint(0, 4))) for _ in range(len(told) + 1)]
+    marks = [r.choice(["", "", ",", ".", ":"]) for _ in told]
+    text = words[0]
+    for what, mark, after in zip(r.sample(told, len(told)), marks, words[1:], strict=True):
+        text += f" {what}{mark} {after}"
+    return " ".join(text.split())
+
+
 def noisy(r: random.Random, text: str) -> str:
     """Return the text, sometimes with small talk before or after it."""
     if r.random() < 0.8:

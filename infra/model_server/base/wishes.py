@@ -11,7 +11,7 @@ from infra.model_server.base.domain import Domain
 TWO_PARTS = 0.3
 SOUGHT = 0.35  # share of wishes about a thing whose record must be sought, one record after another
 TOLD_AT_ONCE = 0.75
-FOREIGN = 0.08  # share of wishes about a record that is not the person's
+FOREIGN = 0.15  # share of wishes about a record that is not the person's
 
 
 @dataclass

@@ -10,6 +10,7 @@ from infra.model_server.base.wishes import Wish, draw_wish
 
 # A record in one of these states cannot be changed, in any domain.
 FROZEN_STATES = frozenset({"closed", "cancelled", "blocked"})
+AMID_WORDS = 0.5  # share of persons who say who they are in no words that another one would use
 RETAIL_TOOLS = frozenset(
     "find_user_id_by_email find_user_id_by_name_zip get_user_details update_address list_products search_products "
     "get_product_details get_item_details list_user_orders get_order_details cancel_pending_order "
@@ -92,6 +93,9 @@ class Workflow:
             "phone": (f"my phone is {d.phone}", d.phone, f"call me at {d.phone}"),
             "direct": (f"my {d.person} id is {d.id}", f"I am {d.id}", d.id),
         }
+        told = {"email": (d.email,), "name_zip": (full, z), "phone": (d.phone,), "direct": (d.id,)}
+        if self.r.random() < AMID_WORDS:
+            return c.amid_words(self.r, *told[d.identify])
         return self.r.choice(ways[d.identify])
 
     def _read(self, record: dict[str, Any]) -> None:
