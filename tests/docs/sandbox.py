@@ -4,6 +4,7 @@ The ports that the pages name are replaced by free ones in the commands, and put
 """
 
 import doctest
+import json
 import os
 import re
 import signal
@@ -11,7 +12,6 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
 import psutil
 import yaml
@@ -24,7 +24,21 @@ ROOT = Path(__file__).parents[2]
 # The services' own, by their key, and those that pages serve something on.
 SERVICES = {name: field.default for name, field in ServicesConfig.model_fields.items() if name.endswith("_port")}
 PORTS = (*SERVICES.values(), 8790, 8791)
-LONGEST_S = 280
+LONGEST_S = 1200
+# Prints this and the status after each block.
+END = "--- end of block "
+INTERPRETER = f"""
+import json, sys, traceback
+room = {{"__name__": "__main__"}}
+for line in sys.stdin:
+    status = 0
+    try:
+        exec(json.loads(line), room)
+    except BaseException:
+        traceback.print_exc(file=sys.stdout)
+        status = 1
+    print({END!r} + str(status), flush=True)
+"""
 MATCHING = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -36,7 +50,7 @@ class Sandbox:
         self.home = folder / "zava"
         self._state = folder / "environment"
         self._ports = {default: free_port() for default in PORTS}
-        self._python = ""
+        self._interpreter: subprocess.Popen[str] | None = None
         self.home.mkdir(parents=True)
         for source in ROOT.iterdir():
             if source.name == "configs":
@@ -48,11 +62,11 @@ class Sandbox:
     def _named_ports(self) -> dict[str, int]:
         return {name: self._ports[default] for name, default in SERVICES.items()}
 
-    def run(self, block: Block, log: IO[str] | None = None) -> tuple[int, str]:
+    def run(self, block: Block) -> tuple[int, str]:
         """Run a block; return its status and what it printed. Variables and the folder outlive it, as do processes."""
         text = self._with_ports(block.text)
         if block.language == "python":
-            text = self._with_earlier(text)
+            return self._interpreted(text)
         script = f'set -a\n[ ! -f {self._state} ] || . {self._state}\ncd "${{HERE:-$PWD}}"\n' + (
             f"trap 'code=$?; HERE=$PWD; export -p >{self._state}; exit $code' EXIT\nset -euo pipefail\n{text}\n"
         )
@@ -71,17 +85,31 @@ class Sandbox:
             shell.communicate(block.typed or None, timeout=LONGEST_S)
             output.seek(0)
             told = self._with_ports(output.read(), back=True)
-        if log:
-            log.write(told)
         return shell.returncode, told
 
-    def _with_earlier(self, text: str) -> str:
-        """Return the command that runs a block of Python after the page's earlier ones, whose output is left out."""
-        earlier, self._python = self._python, f"{self._python}{text}\n"
-        silently = (
-            f"import contextlib\nwith contextlib.redirect_stdout(None):\n    exec({earlier!r})\n" if earlier else ""
-        )
-        return f".venv/bin/python - <<'PYTHON'\n{silently}{text}\nPYTHON"
+    def _interpreted(self, text: str) -> tuple[int, str]:
+        """Run Python in the page's one interpreter: its blocks follow on one another, and import only once."""
+        if self._interpreter is None:
+            self._interpreter = subprocess.Popen(
+                [".venv/bin/python", "-c", INTERPRETER],
+                cwd=self.home,
+                env=_environment(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        asked, told = self._interpreter.stdin, self._interpreter.stdout
+        assert asked is not None
+        assert told is not None
+        asked.write(json.dumps(text) + "\n")
+        asked.flush()
+        lines: list[str] = []
+        for line in told:
+            if line.startswith(END):
+                return int(line.removeprefix(END)), "".join(lines)
+            lines.append(line)
+        return self._interpreter.wait(), "".join(lines)
 
     def write(self, block: Block) -> None:
         """Write the file that a block is."""
@@ -96,6 +124,8 @@ class Sandbox:
 
     def close(self) -> None:
         """End the services and whatever else still runs in the folder."""
+        if self._interpreter:
+            self._interpreter.communicate()
         if (self.home / ".zava" / "services").exists():
             down = [".venv/bin/zava", "down"]
             subprocess.run(down, cwd=self.home, env=_environment(), capture_output=True, check=False)
