@@ -6,7 +6,8 @@ decisions, or none. This is the one module of `tasks.core` on numpy and scipy.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +16,9 @@ from scipy.stats import beta, binomtest, norm, t  # type: ignore[import-untyped]
 
 Floats = NDArray[np.float64]
 
-# Resamples are drawn in blocks, so that memory stays at block x clusters.
+# Resamples are drawn in blocks, so that memory stays at block x clusters; those that are so few in all are kept.
 _BLOCK = 256
+_MOST_KEPT = 2_000_000
 # As many clusters that differ have few enough sign patterns to go through all of them.
 _ENUMERABLE = 12
 
@@ -234,8 +236,19 @@ def _resampled_shares(hits: Floats, trials: Floats, samples: int, seed: int) -> 
     return shares
 
 
-def _resamples(clusters: int, samples: int, seed: int) -> Iterator[tuple[slice, Floats]]:
-    """Yield blocks of resamples as how often each cluster was drawn, of shape (block, clusters)."""
+def _resamples(clusters: int, samples: int, seed: int) -> Iterable[tuple[slice, Floats]]:
+    """Return blocks of resamples as how often each cluster was drawn, of shape (block, clusters)."""
+    draw = _kept if clusters * samples <= _MOST_KEPT else _drawn
+    return draw(clusters, samples, seed)
+
+
+@lru_cache(maxsize=2)
+def _kept(clusters: int, samples: int, seed: int) -> tuple[tuple[slice, Floats], ...]:
+    """Keep what is drawn: the shares of one set, for each arm and many a slice, see the same resamples."""
+    return tuple(_drawn(clusters, samples, seed))
+
+
+def _drawn(clusters: int, samples: int, seed: int) -> Iterator[tuple[slice, Floats]]:
     random = np.random.default_rng(seed)
     for start in range(0, samples, _BLOCK):
         block = min(_BLOCK, samples - start)
