@@ -117,7 +117,8 @@ def s3_client(storage: StorageConfig) -> BaseClient:
         read_timeout=60,
         proxies={} if is_local(storage.endpoint_url) else None,
     )
-    return boto3.client("s3", endpoint_url=storage.endpoint_url, config=config)
+    # The library's own session would keep the keys that it found first, and is not for several threads.
+    return boto3.Session().client("s3", endpoint_url=storage.endpoint_url, config=config)
 
 
 def _base_url(provider: ProviderConfig) -> str | None:

@@ -1,8 +1,14 @@
-"""The artifact store in S3: conditional writes, checksums that the server verifies, multipart for what is large."""
+"""The artifact store in S3: conditional writes, checksums that the server verifies, multipart for what is large.
+
+Not all that speak S3 do the same. Swift refuses a second writer of a name, but may tell two at the same moment that
+each was the first; it encrypts only where its operator has set that up, and knows no `aws:kms`. Moto checks neither
+keys nor checksums. An upload in parts that was killed leaves its parts, for the bucket's life cycle to remove.
+"""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +22,7 @@ from botocore.exceptions import (  # type: ignore[import-untyped]
     PartialCredentialsError,
 )
 
+from tasks.artifacts import sha256_of_file
 from tasks.core.errors import ConfigError, ServiceError, StorageError
 from tasks.core.storage import StorageConfig
 
@@ -53,13 +60,18 @@ class S3Store:
         if self._size(key) == size:
             return
         if size < PART:
-            # The server refuses bytes that are not those of the digest, such as of a file that changed meanwhile.
-            self._write(key, path.read_bytes(), {"ChecksumSHA256": base64.b64encode(bytes.fromhex(sha256)).decode()})
+            content = path.read_bytes()
+            _check(path, hashlib.sha256(content).hexdigest() == sha256)
+            self._write(key, content, {"ChecksumSHA256": base64.b64encode(bytes.fromhex(sha256)).decode()})
             return
-        # The digest of the parts is not that of the whole; who fetches it checks the whole.
+        # The server checks each part; the digest of the parts is not that of the whole.
         extra = {"ChecksumAlgorithm": "SHA256", **self._sealed}
         with self._told("keep", key), create_transfer_manager(self._client, _TRANSFER) as transfer:
             transfer.upload(str(path), self._bucket, self._prefix + key, extra_args=extra).result()
+            same = sha256_of_file(path) == sha256
+            if not same:
+                self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key)
+        _check(path, same)
 
     def put(self, key: str, content: bytes, *, replace: bool = False) -> bool:
         """Keep a few bytes; return False where others are there, which only `replace` overwrites."""
@@ -138,6 +150,11 @@ class S3Store:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         kind = ServiceError if status >= 500 or code in _PASSING else StorageError
         return kind(f"S3 does not {what}: {code}: {said}")
+
+
+def _check(path: Path, same: bool) -> None:
+    if not same:
+        raise StorageError(f"{path} changed while it was published; run again.")
 
 
 def _code(error: ClientError) -> str:

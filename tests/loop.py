@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from tasks.clients import mlflow_client
 from tasks.core.config import Profile, load_profile
-from tests.fake_finetuning import FakeFinetuning
+from tests.fake_finetuning import FakeFinetuning, step_events
 from tests.stores import a_store
 
 ADDRESS = {
@@ -27,14 +27,34 @@ class Shared(NamedTuple):
     provider: FakeFinetuning
 
 
+def a_provider(folder: Path) -> FakeFinetuning:
+    """Return a provider for the loop of a folder's workspace, to run in a `with`."""
+    return FakeFinetuning(
+        states=["queued", "running", "succeeded"],
+        events=step_events(12),
+        models={"base"},
+        chat=model_of(folder / "workspace"),
+    )
+
+
 def a_profile(base_url: str, folder: Path, *more: str) -> Profile:
     """Return a small profile on this provider, its MLflow store in the folder, with more overrides."""
-    profile = load_profile(
+    profile = a_small_profile(base_url, folder, a_store(folder), *more)
+    client = mlflow_client(profile.tracking)
+    if client.get_experiment_by_name(profile.tracking.experiment) is None:
+        # Without a server the artifacts would lie in the working folder.
+        client.create_experiment(profile.tracking.experiment, artifact_location=str(folder / "artifacts"))
+    return profile
+
+
+def a_small_profile(base_url: str, folder: Path, mlflow_uri: str, *more: str) -> Profile:
+    """Return a small profile on this provider and this MLflow, with more overrides."""
+    return load_profile(
         "local",
         (
             f"workspace={folder}/workspace",
             f"provider.base_url={base_url}",
-            f"tracking.mlflow_uri={a_store(folder)}",
+            f"tracking.mlflow_uri={mlflow_uri}",
             "training.base_model=base",
             "training.poll_seconds=0.05",
             "synthesis.train_conversations=6",
@@ -47,11 +67,6 @@ def a_profile(base_url: str, folder: Path, *more: str) -> Profile:
             *more,
         ),
     )
-    client = mlflow_client(profile.tracking)
-    if client.get_experiment_by_name(profile.tracking.experiment) is None:
-        # Without a server the artifacts would lie in the working folder.
-        client.create_experiment(profile.tracking.experiment, artifact_location=str(folder / "artifacts"))
-    return profile
 
 
 def model_of(workspace: Path) -> Callable[[dict[str, Any]], dict[str, Any]]:

@@ -8,8 +8,8 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from infra.services import catalog
 from tasks.core.config import Profile
-from tests.fake_finetuning import FakeFinetuning, step_events
-from tests.loop import Shared, a_profile, model_of
+from tests.fake_finetuning import FakeFinetuning
+from tests.loop import Shared, a_profile, a_provider
 from tests.ports import free_port
 
 
@@ -25,15 +25,6 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             yield
     finally:
         supervisor.down()
-
-
-def a_provider(folder: Path) -> FakeFinetuning:
-    return FakeFinetuning(
-        states=["queued", "running", "succeeded"],
-        events=step_events(12),
-        models={"base"},
-        chat=model_of(folder / "workspace"),
-    )
 
 
 @pytest.fixture

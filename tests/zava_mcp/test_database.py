@@ -1,53 +1,26 @@
 """The shared shop in SQLite, and in a real PostgreSQL where its server is installed."""
 
-import os
-import pwd
-import shutil
-import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import mkdtemp
 
 import pytest
 from sqlalchemy import Engine, text
 
+from tests.postgres import running
 from tests.zava_mcp import tour
 from zava_mcp.database import holds_shop, load_shop, open_engine, put_shop
 from zava_mcp.errors import PolicyError, StorageError
 from zava_mcp.snapshot import dump_snapshot, parse_snapshot
 from zava_mcp.store import RetailStore
 
-POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 CANCEL = ("#W8955613", "no longer needed")
 
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[str]:
-    """A PostgreSQL server of its own on a free port; it does not run as root."""
     pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'psycopg[binary]'")
-    if not POSTGRES:
-        pytest.skip("no PostgreSQL server under /usr/lib/postgresql")
-    root = os.getuid() == 0
-    if root and "postgres" not in {entry.pw_name for entry in pwd.getpwall()}:
-        pytest.skip("PostgreSQL does not run as root and there is no user 'postgres'")
-    as_user: dict[str, str] = {"user": "postgres"} if root else {}
-    binaries, folder = POSTGRES[-1].parent, Path(mkdtemp(prefix="zava-pg-"))
-    if root:
-        shutil.chown(folder, "postgres")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    data, control = folder / "data", [str(binaries / "pg_ctl"), "-D", str(folder / "data"), "-w"]
-    quiet = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder, **as_user}
-    try:
-        subprocess.run([str(binaries / "initdb"), "-D", str(data), "-A", "trust", "-U", "zava"], **quiet)  # type: ignore[call-overload]
-        options = f"-h 127.0.0.1 -p {port} -k {folder} -c fsync=off"
-        subprocess.run([*control, "-l", str(folder / "log"), "-o", options, "start"], **quiet)  # type: ignore[call-overload]
-        yield f"postgresql+psycopg://zava@127.0.0.1:{port}/postgres"
-    finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], **(quiet | {"check": False}))  # type: ignore[call-overload]
-        shutil.rmtree(folder)
+    with running() as server:
+        yield f"postgresql+psycopg://{server}/postgres"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
