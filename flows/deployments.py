@@ -27,6 +27,7 @@ from flows.add_transcript import add_transcript
 from flows.automations import automate, tag_of
 from flows.build_dataset import build_dataset
 from flows.evaluate_model import evaluate_model
+from flows.follow_contract import follow_contract
 from flows.promote_model import promote_model, rollback_model
 from flows.reconcile import reconcile
 from flows.retrain import retrain
@@ -45,9 +46,10 @@ FLOWS: tuple[Flow[..., Any], ...] = (
     rollback_model,
     reconcile,
     add_transcript,
+    follow_contract,
 )
 # Of these, one at a time in an experiment.
-TRAINING = frozenset({retrain.name, train_model.name})
+TRAINING = frozenset({retrain.name, train_model.name, follow_contract.name})
 OVERLAP = {"queue": ConcurrencyLimitStrategy.ENQUEUE, "skip": ConcurrencyLimitStrategy.CANCEL_NEW}
 # Three signs of life fit into the time after which a run is lost; Prefect sends one every 30 s at most.
 BEATS = 3

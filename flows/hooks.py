@@ -48,4 +48,5 @@ def asked(profile: Profile, hook: Hook, message: Mapping[str, Any]) -> Asked:
             f"{', '.join(allowed) or 'nothing'}."
         )
     changed = overridden(profile, wanted)
-    return Asked("retrain", {"profile": changed.model_dump(mode="json")} if wanted else {})
+    flow = "follow-contract" if hook == "contract" else "retrain"
+    return Asked(flow, {"profile": changed.model_dump(mode="json")} if wanted else {})

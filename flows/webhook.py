@@ -10,12 +10,8 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
-from uuid import UUID
 
 import anyio
-import httpx
-from prefect.client.orchestration import PrefectClient, get_client
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_UI_URL
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from pyrate_limiter import Duration, Limiter, Rate, StateBucket, TokenBucket
@@ -25,6 +21,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from flows.bundler import Bundler, BusyError
 from flows.hooks import Asked, asked
 from flows.starting import BY_WEBHOOK
 from tasks import signature
@@ -35,13 +32,10 @@ from tasks.core.operation import Hook, HookConfig
 
 log = logging.getLogger(__name__)
 
-# Of a message, in bytes; of its arrival and of Prefect's answer, in seconds.
+# Of a message, in bytes; of its arrival and of Prefect's sign of life, in seconds.
 LARGEST_BODY = 64 * 1024
 ARRIVAL_S = 10.0
-PREFECT_S = 20.0
-# Requests to Prefect in flight: more of them only wait for its database.
-AT_ONCE = 8
-AWAY = (httpx.HTTPError, PrefectHTTPStatusError, TimeoutError, ObjectNotFound)
+ALIVE_S = 20.0
 
 
 class Refusal(Exception):
@@ -93,9 +87,7 @@ class Receiver:
         self._gates: dict[str, tuple[Hook, Gate]] = {
             hook: (hook, Gate(hook, config)) for hook, config in profile.deployment.hooks.items()
         }
-        self._client: PrefectClient | None = None
-        self._deployments: dict[str, UUID] = {}
-        self._turns = anyio.CapacityLimiter(AT_ONCE)
+        self._runs = Bundler(profile.name)
         self.metrics = CollectorRegistry()
         self._answers = Counter(
             "zava_webhook_messages", "Messages by hook and status.", ("hook", "status"), registry=self.metrics
@@ -105,16 +97,8 @@ class Receiver:
     @asynccontextmanager
     async def open(self, _: Starlette) -> AsyncIterator[None]:
         """Hold the connection to Prefect."""
-        async with get_client() as client:
-            self._client = client
+        async with self._runs.open():
             yield
-
-    @property
-    def prefect(self) -> PrefectClient:
-        """The client of Prefect's server, for as long as the application is open."""
-        if self._client is None:
-            raise RuntimeError("The receiver is not open.")
-        return self._client
 
     async def receive(self, request: Request) -> Response:
         """Answer one message."""
@@ -146,31 +130,18 @@ class Receiver:
 
     async def _begun(self, hook: Hook, wanted: Asked, message_id: str) -> dict[str, str | None]:
         """Ask Prefect for the run, the same one for the same message."""
+        tags, key = [BY_WEBHOOK, f"hook:{hook}"], f"{hook}:{message_id}"
         try:
-            with anyio.fail_after(PREFECT_S):
-                async with self._turns:
-                    run = await self.prefect.create_flow_run_from_deployment(
-                        await self._deployment(wanted.flow),
-                        parameters=wanted.parameters,
-                        tags=[BY_WEBHOOK, f"hook:{hook}"],
-                        idempotency_key=f"{hook}:{message_id}",
-                    )
-        except AWAY as error:
-            self._deployments.clear()
-            log.warning("No run for message %s of hook %s: %r", message_id, hook, error)
+            run_id = await self._runs.begin(wanted.flow, wanted.parameters, tags, key)
+        except BusyError as error:
+            log.warning("No run for message %s of hook %s: %s", message_id, hook, error)
             raise Refusal(503, "Prefect takes no run now; send it again later.", retry_after_s=30) from error
-        return {"run": str(run.id), "address": f"{PREFECT_UI_URL.value()}/runs/flow-run/{run.id}"}
-
-    async def _deployment(self, flow: str) -> UUID:
-        if flow not in self._deployments:
-            found = await self.prefect.read_deployment_by_name(f"{flow}/{self._profile.name}")
-            self._deployments[flow] = found.id
-        return self._deployments[flow]
+        return {"run": str(run_id), "address": f"{PREFECT_UI_URL.value()}/runs/flow-run/{run_id}"}
 
     async def is_ready(self) -> bool:
         """Does Prefect answer?"""
-        with anyio.move_on_after(PREFECT_S):
-            return await self.prefect.api_healthcheck() is None
+        with anyio.move_on_after(ALIVE_S):
+            return await self._runs.prefect.api_healthcheck() is None
         return False
 
 

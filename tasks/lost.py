@@ -23,7 +23,7 @@ from tasks.core.finding import Finding
 # Of all that `zava deploy` registers, and so of every run of it.
 TAG = "zava"
 # `reconcile` comes again by itself; promoting and rolling back are a person's to repeat.
-REPEATED = ["retrain", "build-dataset", "train-model", "evaluate-model", "add-transcript"]
+REPEATED = ["retrain", "build-dataset", "train-model", "evaluate-model", "add-transcript", "follow-contract"]
 # What was lost longer ago is history.
 RECENT = timedelta(days=1)
 

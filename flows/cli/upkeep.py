@@ -67,10 +67,11 @@ def cleanup(
 def webhook(profile: ProfileOption = "local", overrides: SetOption = None, host: HostOption = "127.0.0.1") -> None:
     """Receive signed messages that begin runs, as `deployment.hooks` says; after a deploy `zava up` does.
 
-    POST /hooks/retrain and /hooks/contract begin a retraining, /hooks/transcript puts a failing conversation into the
-    replay pack and the scenario mix, /hooks/provider ends the wait for a job at once. They are signed by the Standard
-    Webhooks; the secrets (whsec_ and base64) are in ZAVA_HOOK_RETRAIN_SECRET and so on, OPENAI_WEBHOOK_SECRET for the
-    provider. Put a proxy with TLS in front. GET /healthz, /readyz and Prometheus' /metrics.
+    POST /hooks/retrain begins a retraining, /hooks/contract begins one where policy or tools are others than the last
+    model learned, /hooks/transcript puts a failing conversation into the replay pack and the scenario mix,
+    /hooks/provider ends the wait for a job at once. They are signed by the Standard Webhooks; the secrets (whsec_ and
+    base64) are in ZAVA_HOOK_RETRAIN_SECRET and so on, OPENAI_WEBHOOK_SECRET for the provider. Put a proxy with
+    TLS in front. GET /healthz, /readyz and Prometheus' /metrics.
 
     Example: `zava webhook --set 'deployment.hooks={retrain: {parameters: [synthesis.intents]}, provider: {}}'`
     """

@@ -18,9 +18,9 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Run the server as `zava up` does: the one that Prefect itself offers for tests schedules nothing."""
     folder, port = tmp_path_factory.mktemp("prefect"), free_port()
     supervisor = catalog.supervisor(folder, (catalog.prefect(port, folder),))
-    supervisor.up()
     client = {PREFECT_API_URL: f"http://127.0.0.1:{port}/api", PREFECT_HOME: str(catalog.prefect_home(folder))}
     try:
+        supervisor.up()
         with temporary_settings(client):
             yield
     finally:

@@ -6,14 +6,18 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
+import anyio
 import httpx2
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import DeploymentFlowRunCreate
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows import deployments, webhook
+from flows import bundler, deployments, webhook
+from flows.bundler import Bundler
 from flows.deployments import Deployed, deploy
+from flows.follow_contract import follow_contract
 from flows.retrain import retrain as retrain_flow
 from flows.webhook import LARGEST_BODY, receiver
 from tasks.artifacts import workspace
@@ -46,7 +50,7 @@ def deployed(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> 
     folder, config = tmp_path_factory.mktemp("webhook"), DeploymentConfig.model_validate({"hooks": HOOKS})
     profile = load_profile("local", (f"workspace={folder}", f"name=w{uuid4().hex[:12]}"))
     profile = profile.model_copy(update={"deployment": config})
-    return profile, {one.flow: one for one in deploy(profile, [retrain_flow])}
+    return profile, {one.flow: one for one in deploy(profile, [retrain_flow, follow_contract])}
 
 
 @pytest.fixture(scope="module")
@@ -71,13 +75,8 @@ def post(address: str, hook: str, body: bytes, headers: dict[str, str]) -> httpx
 
 
 def send(address: str, hook: str, message: object, message_id: str | None = None) -> httpx2.Response:
-    """Send a message as senders do: again, where the receiver says that Prefect is too busy."""
-    body, message_id = json.dumps(message).encode(), message_id or uuid4().hex
-    for _ in range(10):
-        answer = post(address, hook, body, signed(body, message_id))
-        if answer.status_code != 503:
-            break
-    return answer
+    body = json.dumps(message).encode()
+    return post(address, hook, body, signed(body, message_id or uuid4().hex))
 
 
 def runs(client: SyncPrefectClient, one: Deployed) -> list[FlowRun]:
@@ -98,6 +97,34 @@ def test_a_message_begins_one_run_and_its_repetitions_none(
     assert {"by:webhook", "hook:retrain", "zava"} <= set(run.tags)
     assert run.parameters["profile"]["synthesis"]["intents"] == {"cancel": 3}
     assert send(address, "retrain", MIX).json()["run"] != run_id
+
+
+def test_many_messages_at_once_begin_a_run_each_in_few_calls(
+    address: str, client: SyncPrefectClient, retrain: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    created = Bundler._created
+
+    async def counted(self: Bundler, flow: str, wanted: list[DeploymentFlowRunCreate]) -> list[dict[str, object]]:
+        sizes.append(len(wanted))
+        return await created(self, flow, wanted)
+
+    monkeypatch.setattr(Bundler, "_created", counted)
+    before, ids = len(runs(client, retrain)), [uuid4().hex for _ in range(30)]
+    with ThreadPoolExecutor(40) as pool:
+        answers = list(pool.map(lambda one: send(address, "retrain", MIX, one), ids + ids[:10]))
+    assert {answer.status_code for answer in answers} == {202}
+    begun = [answer.json()["run"] for answer in answers]
+    assert len(set(begun)) == 30
+    assert begun[30:] == begun[:10]
+    assert len(runs(client, retrain)) == before + 30
+    assert sum(sizes) == 40
+    assert len(sizes) < 20
+
+
+def test_word_of_a_new_contract_asks_whether_it_is_one(address: str, client: SyncPrefectClient) -> None:
+    run = client.read_flow_run(send(address, "contract", {}).json()["run"])
+    assert client.read_flow(run.flow_id).name == "follow-contract"
 
 
 def _refused() -> dict[str, tuple[int, str, bytes, dict[str, str]]]:
@@ -152,7 +179,7 @@ def test_an_over_eager_sender_is_put_off_and_forgers_do_not_slow_it_down(address
     for _ in range(5):
         assert post(address, "contract", body, signed(body, key=b"forged")).status_code == 401
     answers = [send(address, "contract", {}) for _ in range(4)]
-    # The test of what is refused may have taken one of the three already.
+    # Other tests may have taken two of the three already.
     assert answers[0].status_code == 202
     assert answers[-1].status_code == 429
     assert answers[-1].headers["retry-after"] == "60"
@@ -180,6 +207,23 @@ def test_without_prefect_a_message_is_put_off_and_taken_when_it_comes_again(
     assert (answer.status_code, answer.headers["retry-after"], ready.status_code) == (503, "30", 503)
     assert send(address, "retrain", MIX, message_id).status_code == 202
     assert len(runs(client, retrain)) == before + 1
+
+
+def test_more_than_can_wait_are_put_off_at_once(
+    deployed: tuple[Profile, dict[str, Deployed]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundler, "MOST_WAITING", 2)
+    monkeypatch.setattr(bundler, "WAIT_S", 2.0)
+
+    async def stuck(self: Bundler, flow: str, wanted: object) -> list[dict[str, object]]:
+        await anyio.sleep_forever()
+        return []
+
+    monkeypatch.setattr(Bundler, "_created", stuck)
+    with receiving(receiver(deployed[0])) as alone, ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: send(alone, "retrain", MIX), range(8)))
+    assert {answer.status_code for answer in answers} == {503}
+    assert {answer.headers["retry-after"] for answer in answers} == {"30"}
 
 
 def test_a_providers_message_ends_the_wait_for_its_job(

@@ -1,0 +1,135 @@
+"""Begins runs in Prefect for many who ask at once: those who wait are asked for together, in one transaction.
+
+One call at a time: Prefect's database takes writes one by one, so that calls side by side only hold each other up. What
+comes during a call goes into the next one, so that a bundle is as large as Prefect is slow.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import groupby
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import anyio
+import httpx
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.actions import DeploymentFlowRunCreate
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+
+log = logging.getLogger(__name__)
+
+# Of a bundle, which Prefect bounds to 100; of those who wait; of a call and of a wait in all, in seconds.
+BUNDLE = 25
+MOST_WAITING = 1000
+CALL_S = 40.0
+WAIT_S = 60.0
+# Prefect on SQLite reads before it writes, and is refused ("database is locked") where it wrote elsewhere in between.
+PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0)
+# The last two: something else than Prefect answered.
+AWAY = (httpx.HTTPError, PrefectHTTPStatusError, TimeoutError, ObjectNotFound, ValueError, KeyError)
+
+
+class BusyError(Exception):
+    """Prefect takes no run now; the same may be asked for later."""
+
+
+class _Waiting(NamedTuple):
+    """Who waits for a run of which flow."""
+
+    flow: str
+    wanted: DeploymentFlowRunCreate
+    run: "asyncio.Future[UUID]"
+
+
+class Bundler:
+    """Begins runs of the deployments of one name."""
+
+    def __init__(self, deployment: str) -> None:
+        """Name the deployments; each flow has one."""
+        self._name = deployment
+        self._waiting: asyncio.Queue[_Waiting] = asyncio.Queue(MOST_WAITING)
+        self._deployments: dict[str, UUID] = {}
+        self._client: PrefectClient | None = None
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Hold the connection to Prefect, and call it for whoever waits."""
+        async with get_client() as client, asyncio.TaskGroup() as group:
+            self._client = client
+            calling = group.create_task(self._call_for_all())
+            yield
+            calling.cancel()
+
+    @property
+    def prefect(self) -> PrefectClient:
+        """The client of Prefect's server, for as long as this is open."""
+        if self._client is None:
+            raise RuntimeError("The connection to Prefect is not open.")
+        return self._client
+
+    async def begin(self, flow: str, parameters: dict[str, Any], tags: list[str], key: str) -> UUID:
+        """Return the id of a run, the same one for the same flow and key.
+
+        Raises:
+            BusyError: Prefect does not answer, refuses, or too many wait. The run may begin all the same.
+        """
+        wanted = DeploymentFlowRunCreate(parameters=parameters, tags=tags, idempotency_key=key)
+        waiting = _Waiting(flow, wanted, asyncio.get_running_loop().create_future())
+        try:
+            self._waiting.put_nowait(waiting)
+            return await asyncio.wait_for(waiting.run, WAIT_S)
+        except (asyncio.QueueFull, TimeoutError) as error:
+            raise BusyError(f"{self._waiting.qsize()} wait for Prefect") from error
+
+    async def _call_for_all(self) -> None:
+        while True:
+            bundle = [await self._waiting.get()]
+            while len(bundle) < BUNDLE and not self._waiting.empty():
+                bundle.append(self._waiting.get_nowait())
+            # Whoever was given up meanwhile will come again.
+            asked = sorted((one for one in bundle if not one.run.done()), key=lambda one: one.flow)
+            for flow, together in groupby(asked, key=lambda one: one.flow):
+                await self._call(flow, list(together))
+
+    async def _call(self, flow: str, bundle: list[_Waiting]) -> None:
+        """Begin the runs of a bundle; what fails is asked for again, a few times."""
+        error = ""
+        for pause_s in PAUSES_S:
+            left = [one for one in bundle if not one.run.done()]
+            if not left:
+                return
+            results = await self._results(flow, left)
+            for one, result in zip(left, results, strict=True):
+                if result.get("flow_run_id") and not one.run.done():
+                    one.run.set_result(UUID(result["flow_run_id"]))
+            error = next((str(result.get("error")) for result in results if not result.get("flow_run_id")), "")
+            await anyio.sleep(pause_s if error else 0)
+        for one in bundle:
+            if not one.run.done():
+                one.run.set_exception(BusyError(error))
+
+    async def _results(self, flow: str, bundle: list[_Waiting]) -> list[dict[str, Any]]:
+        try:
+            with anyio.fail_after(CALL_S):
+                return await self._created(flow, [one.wanted for one in bundle])
+        except AWAY as error:
+            self._deployments.clear()
+            return [{"error": repr(error)}] * len(bundle)
+
+    async def _created(self, flow: str, wanted: list[DeploymentFlowRunCreate]) -> list[dict[str, Any]]:
+        if flow not in self._deployments:
+            found = await self.prefect.read_deployment_by_name(f"{flow}/{self._name}")
+            self._deployments[flow] = found.id
+        # Asked for directly: the client has no call for it.
+        answer = await self.prefect.request(
+            "POST",
+            "/deployments/{id}/create_flow_run/bulk",  # type: ignore[arg-type]
+            path_params={"id": self._deployments[flow]},
+            json=[one.model_dump(mode="json", exclude_unset=True) for one in wanted],
+        )
+        results: list[dict[str, Any]] = answer.json()["results"]
+        if len(results) != len(wanted):
+            raise ValueError(f"{len(results)} results for {len(wanted)} runs")
+        return results
