@@ -8,23 +8,27 @@ from infra.services.errors import ServicesError
 from infra.services.supervisor import Service, ServiceStatus, Supervisor
 from tasks.artifacts import workspace
 from tasks.core.config import Profile
-from tasks.core.errors import ServiceError
+from tasks.core.errors import DataError, ServiceError
+from tasks.files import write_atomically
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost"})
 
 
 def needed(profile: Profile) -> tuple[Service, ...]:
-    """Return the services that the loop needs here for this profile, in the order in which they are stopped."""
-    ports, workspace = profile.services, profile.workspace
+    """Return what the loop needs here for this profile, and the page, in the order in which they are stopped."""
+    ports, folder = profile.services, profile.workspace
     services = []
     if _is_here(ports.shop, ports.shop_port):
-        services.append(catalog.shop(ports.shop_port, workspace, _world(profile)))
+        # A shop elsewhere has its page there.
+        command = ("-m", "flows.cli", "page", "--profile", str(workspace(profile).page_path))
+        services.append(catalog.page(ports.page_port, command))
+        services.append(catalog.shop(ports.shop_port, folder, _world(profile)))
     if profile.provider.kind == "local" and _is_here(profile.provider.base_url or "", ports.model_port):
-        services.append(catalog.model_server(ports.model_port, workspace, ports.models, ports.engine))
+        services.append(catalog.model_server(ports.model_port, folder, ports.models, ports.engine))
     if _is_here(profile.tracking.mlflow_uri, ports.mlflow_port):
-        services.append(catalog.mlflow(ports.mlflow_port, workspace))
+        services.append(catalog.mlflow(ports.mlflow_port, folder))
     if _is_here(ports.prefect, ports.prefect_port):
-        services.append(catalog.prefect(ports.prefect_port, workspace))
+        services.append(catalog.prefect(ports.prefect_port, folder))
     return tuple(services)
 
 
@@ -87,9 +91,11 @@ def up(profile: Profile, watch: Callable[[str, str], None] | None = None, *, loo
         ServiceError: A port is taken, or a service does not start.
     """
     try:
+        # JSON is YAML too. The page reads it for each conversation, so that it goes by the profile of the last `up`.
+        write_atomically(workspace(profile).page_path, profile.model_dump_json(indent=2).encode())
         started = catalog.supervisor(profile.workspace, needed(profile)).up(watch=watch)
         return started if loop_only else [*started, *supervisor(profile).up(watch=watch)]
-    except ServicesError as error:
+    except (ServicesError, DataError) as error:
         raise ServiceError(str(error)) from error
 
 

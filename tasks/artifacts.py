@@ -124,6 +124,11 @@ class Workspace(NamedTuple):
         """The file of the deployed profile."""
         return self.root / "deployed.yaml"
 
+    @property
+    def page_path(self) -> Path:
+        """The file of the profile that the web page goes by."""
+        return self.root / "page.yaml"
+
     def dataset_folder(self, profile: Profile, shards: list[Path]) -> Path:
         """Return the folder of the dataset that these shards and gates make."""
         names = [shard.name for shard in shards]

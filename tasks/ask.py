@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +23,8 @@ from tasks.files import parse_json_lines
 from tasks.provider_errors import NO_QUOTA
 
 Request = dict[str, Any]
+# Sends a request and returns the body of the completion that came, of whatever shape.
+Sending = Callable[[AsyncOpenAI, Request], Awaitable[object]]
 
 # Nothing that is asked later could fare better: no such model, no right to it, no money left.
 _HOPELESS_STATUS = frozenset({401, 402, 403, 404})
@@ -64,7 +66,15 @@ async def ask(client: AsyncOpenAI, request: Request, timeout_s: float) -> Answer
     return (await attempt(client, request, timeout_s)).answer
 
 
-async def attempt(client: AsyncOpenAI, request: Request, timeout_s: float) -> Attempt:
+async def in_one_piece(client: AsyncOpenAI, request: Request) -> object:
+    """Send a request and return the answer once it is whole."""
+    # Not chat.completions.create: that walks every message and tool against its types, 8 ms of CPU a request
+    # with the shop's tools, and sends the same bytes. Nor ChatCompletion: a model may answer in any shape.
+    response = await client.post("/chat/completions", body=request, cast_to=httpx2.Response)
+    return response.json()
+
+
+async def attempt(client: AsyncOpenAI, request: Request, timeout_s: float, send: Sending = in_one_piece) -> Attempt:
     """Do as `ask` does, and say whether it may be worth while to ask again.
 
     Raises:
@@ -73,10 +83,7 @@ async def attempt(client: AsyncOpenAI, request: Request, timeout_s: float) -> At
     started = time.monotonic()
     try:
         async with asyncio.timeout(timeout_s):
-            # Not chat.completions.create: that walks every message and tool against its types, 8 ms of CPU a request
-            # with the shop's tools, and sends the same bytes. Nor ChatCompletion: a model may answer in any shape.
-            response = await client.post("/chat/completions", body=request, cast_to=httpx2.Response)
-            body = response.json()
+            body = await send(client, request)
     except (TimeoutError, openai.APITimeoutError):
         return Attempt(_failed("timeout", f"no answer within {timeout_s:g} s", started))
     except openai.APIConnectionError as error:

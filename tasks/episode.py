@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol
 
 from openai import AsyncOpenAI
 
-from tasks.ask import ask, request_for
+from tasks.ask import Sending, attempt, in_one_piece, request_for
 from tasks.core.config import EvaluationConfig
 from tasks.core.conversation import Message, ToolCall
 from tasks.core.errors import ProviderUnavailableError
@@ -77,6 +77,7 @@ async def run_turns(
     config: EvaluationConfig,
     limits: Limits = LIMITS,
     guard: Guard = "off",
+    send: Sending = in_one_piece,
 ) -> AsyncIterator[Step]:
     """Let the model work until it answers in text, and yield each step as it happens.
 
@@ -90,7 +91,7 @@ async def run_turns(
     """
 
     async def answer(wire: list[dict[str, Any]]) -> Answer:
-        given = await ask(client, request_for(model, wire, tools, config), config.timeout_s)
+        given = (await attempt(client, request_for(model, wire, tools, config), config.timeout_s, send)).answer
         if given.error == "unreachable":
             raise ProviderUnavailableError(f"Nothing answers at {client.base_url}: {given.error_message}.")
         return given

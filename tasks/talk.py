@@ -1,65 +1,142 @@
 """A conversation of a person with a model that works in the shop, step by step."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from openai import AsyncOpenAI
-
+from tasks.aloud import aloud
 from tasks.clients import async_openai_client
-from tasks.core.config import EvaluationConfig, Profile
+from tasks.core.change import Change, between
+from tasks.core.config import Profile
 from tasks.core.conversation import Message
-from tasks.episode import Guard, Step, run_turns
-from tasks.remote_shop import RemoteShop, open_remote_shop
+from tasks.core.errors import ZavaError
+from tasks.core.record import Record
+from tasks.episode import Called, Guard, Spoke, Step, Stopped, run_turns
+from tasks.remote_shop import RemoteShop, drop_sandbox, new_sandbox, open_remote_shop
+
+
+class Heard(Record):
+    """Some words of the model's answer, as they came."""
+
+    text: str
+
+
+class Changed(Record):
+    """What the call before made of the shop."""
+
+    changes: tuple[Change, ...]
+
+
+Event = Heard | Step | Changed
+Watch = Callable[[Event], None]
+
+
+def told(event: Event) -> dict[str, Any]:
+    """Return an event as JSON values, its kind among them."""
+    match event:
+        case Heard():
+            return {"kind": "heard", "text": event.text}
+        case Called():
+            return {
+                "kind": "called",
+                "name": event.call.name,
+                "arguments": event.call.arguments,
+                "result": event.result,
+                "refused": event.is_error,
+                "invented": event.invented,
+            }
+        case Changed():
+            return {"kind": "changed", "changes": [change.model_dump(mode="json") for change in event.changes]}
+        case Spoke():
+            return {"kind": "spoke", "text": event.text}
+        case Stopped():
+            return {"kind": "stopped", "text": event.reason}
 
 
 class Talk:
-    """One conversation: the policy, what was said, and the tools."""
+    """One conversation on a sandbox of its own; the model may be another one from turn to turn."""
 
-    def __init__(
-        self,
-        client: AsyncOpenAI,
-        model_id: str,
-        shop: RemoteShop,
-        policy: str,
-        config: EvaluationConfig,
-        guard: Guard,
-    ) -> None:
-        """Begin with the policy as the system prompt."""
-        self._client = client
-        self._model_id = model_id
-        self._shop = shop
-        self._policy = policy
-        self._config = config
+    def __init__(self, profile: Profile, model_id: str, guard: Guard = "off") -> None:
+        """Begin with nothing said."""
+        self.model_id = model_id
+        self.messages: list[Message] = []
+        self.changes: tuple[Change, ...] = ()
+        self._profile = profile
         self._guard = guard
-        self.messages = self._beginning()
+        self._sandbox = new_sandbox()
+        self._policy = ""
+        self._tools: Sequence[dict[str, Any]] = ()
 
-    def _beginning(self) -> list[Message]:
-        return [Message(role="system", content=self._policy)]
+    @property
+    def address(self) -> str:
+        """Where the shop is served."""
+        return self._profile.services.shop
 
-    def forget(self) -> None:
-        """Begin the conversation anew; what was changed in the shop stays changed."""
-        self.messages = self._beginning()
+    async def begin(self) -> None:
+        """Ask the shop for its policy, which is the system prompt, and its tools; twice is fine.
 
-    async def say(self, words: str) -> AsyncIterator[Step]:
-        """Say something to the model and yield what it does until it answers.
+        Raises:
+            ServiceError: No shop answers.
+        """
+        if not self._policy:
+            async with open_remote_shop(self.address, self._sandbox) as shop:
+                self._policy, self._tools = await shop.policy(), await shop.tools()
+        if not self.messages:
+            self.messages = [Message(role="system", content=self._policy)]
+
+    async def forget(self) -> None:
+        """Begin the conversation anew, with the shop as it was at the start."""
+        await drop_sandbox(self.address, self._sandbox)
+        self._sandbox, self.messages, self.changes = new_sandbox(), self.messages[:1], ()
+
+    async def end(self) -> None:
+        """Drop the sandbox."""
+        await drop_sandbox(self.address, self._sandbox)
+
+    async def say(self, words: str, watch: Watch) -> None:
+        """Say something to the model; `watch` is told what it does until it answers.
+
+        What failed before the model did anything was not said, so that it can be said again. Where it is cancelled,
+        what was done stays done, and the conversation can go on.
 
         Raises:
             ProviderError: The provider is not there, or refuses the model.
+            ServiceError: No shop answers.
         """
+        await self.begin()
+        before = list(self.messages)
         self.messages.append(Message(role="user", content=words))
-        tools = await self._shop.tools()
-        async for step in run_turns(
-            self._client, self._model_id, self.messages, self._shop, tools, self._config, guard=self._guard
-        ):
-            yield step
+        try:
+            async with open_remote_shop(self.address, self._sandbox) as shop:
+                await self._answered(shop, watch)
+        except (ZavaError, asyncio.CancelledError):
+            self.messages = before if len(self.messages) == len(before) + 1 else _answered_calls(self.messages)
+            raise
+
+    async def _answered(self, shop: RemoteShop, watch: Watch) -> None:
+        config = self._profile.evaluation
+        send = aloud(lambda words: watch(Heard(text=words)))
+        async with async_openai_client(self._profile.provider) as client:
+            steps = run_turns(
+                client, self.model_id, self.messages, shop, self._tools, config, guard=self._guard, send=send
+            )
+            async for step in steps:
+                watch(step)
+                if isinstance(step, Called) and not step.is_error:
+                    await self._look(shop, watch)
+
+    async def _look(self, shop: RemoteShop, watch: Watch) -> None:
+        """Tell what the last call changed, if anything."""
+        now = await shop.changes()
+        if made := between(self.changes, now):
+            watch(Changed(changes=made))
+        self.changes = now
 
 
-@asynccontextmanager
-async def open_talk(profile: Profile, model_id: str, shop_address: str, guard: Guard = "off") -> AsyncIterator[Talk]:
-    """Open a conversation with a model over the shop server, on a sandbox of its own.
-
-    Raises:
-        ServiceError: No shop answers there.
-    """
-    async with async_openai_client(profile.provider) as client, open_remote_shop(shop_address) as shop:
-        yield Talk(client, model_id, shop, await shop.policy(), profile.evaluation, guard)
+def _answered_calls(messages: list[Message]) -> list[Message]:
+    """Return the messages up to the first call without a result, which no provider would read."""
+    answered = {message.tool_call_id for message in messages}
+    for place, message in enumerate(messages):
+        if any(call.id not in answered for call in message.tool_calls):
+            return messages[:place]
+    return messages

@@ -27,9 +27,9 @@ def signed(body: bytes, message_id: str = "msg-1", *, age_s: float = 0.0, key: b
 
 
 @contextmanager
-def receiving(app: Starlette) -> Iterator[str]:
-    """Serve an application in a thread of this process; yield its address."""
-    port = free_port()
+def receiving(app: Starlette, port: int | None = None) -> Iterator[str]:
+    """Serve an application in a thread of this process, on a free port where none is named; yield its address."""
+    port = port or free_port()
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
     thread = threading.Thread(target=contextvars.copy_context().run, args=(server.run,))
     thread.start()

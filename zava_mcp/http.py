@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from zava_mcp.changes import changes
 from zava_mcp.errors import RetailError, SandboxError
 from zava_mcp.sandboxes import Sandboxes
 from zava_mcp.server import build_server
@@ -91,9 +92,17 @@ def _routes(shop: Sandboxes) -> list[Route]:
         except SandboxError as error:
             return JSONResponse({"error": str(error)}, status_code=400)
 
+    async def changed(request: Request) -> Response:
+        try:
+            now = shop.peek(request.path_params["name"])
+        except SandboxError as error:
+            return JSONResponse({"error": str(error)}, status_code=400)
+        return JSONResponse([change._asdict() for change in changes(shop.start, now)])
+
     return [
         Route("/healthz", healthz, methods=["GET"]),
         Route("/sandboxes/{name}", drop, methods=["DELETE"]),
+        Route("/sandboxes/{name}/changes", changed, methods=["GET"]),
         Route("/sandboxes/{name}/snapshot", snapshot, methods=["GET"]),
     ]
 
@@ -134,6 +143,12 @@ def in_url(host: str) -> str:
 def serve(app: Starlette, listener: socket.socket) -> None:
     """Serve until interrupted."""
     uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
+
+
+def own_pages_only(port: int) -> TransportSecuritySettings:
+    """Return the settings of a server for browsers on this machine: only pages that it served itself may call it."""
+    names = [f"{name}:{port}" for name in LOOPBACK]
+    return TransportSecuritySettings(allowed_hosts=names, allowed_origins=[f"http://{name}" for name in names])
 
 
 def _security(hosts: set[str]) -> TransportSecuritySettings:

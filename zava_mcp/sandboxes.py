@@ -41,6 +41,11 @@ class Sandboxes:
         """Return the store of a sandbox without making one: before its first use, the shop as it started."""
         return self._named.get(checked_name(name), self._start)
 
+    @property
+    def start(self) -> RetailStore:
+        """The shop as it was when serving began; not to be changed."""
+        return self._start
+
     def drop(self, name: str) -> bool:
         """Forget a sandbox, so that its next use starts afresh; return whether there was one."""
         return self._named.pop(checked_name(name), None) is not None

@@ -2,7 +2,7 @@
 
 import typer
 
-from flows.cli import data, deploy, doctor, evaluate, promote, replay, report, run, services, shop, upkeep
+from flows.cli import chat, data, deploy, doctor, evaluate, page, promote, replay, report, run, services, upkeep
 from flows.cli.common import ZavaGroup
 
 HELP = """Make a small model call tools as reliably as a large one, prove it, and keep it that way.
@@ -32,7 +32,8 @@ for command in (
     report.cost,
     promote.promote,
     promote.rollback,
-    shop.chat,
+    chat.chat,
+    page.page,
     deploy.deploy,
     upkeep.reconcile,
     upkeep.cleanup,

@@ -9,6 +9,8 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
+from flows.cli.completing import profile_keys, profile_names
+
 if TYPE_CHECKING:
     from tasks.core.config import Profile
 
@@ -26,9 +28,19 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
-ProfileOption = Annotated[str, typer.Option("--profile", "-p", help="A name in configs/, or a YAML file.")]
+ProfileOption = Annotated[
+    str,
+    typer.Option("--profile", "-p", help="A name in configs/, or a YAML file.", autocompletion=profile_names),
+]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Override one key; may be repeated.")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        "-s",
+        metavar="KEY=VALUE",
+        help="Override one key; may be repeated.",
+        autocompletion=profile_keys,
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 

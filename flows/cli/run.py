@@ -54,6 +54,7 @@ def run(
         print_json(summary.model_dump(mode="json"))
     else:
         show(out, summary)
+        out.print(f"page     http://127.0.0.1:{config.services.page_port}", markup=False, soft_wrap=True)
     if not verdict(summary.comparison).better:
         raise typer.Exit(ExitCode.FAILED)
 

@@ -1,4 +1,4 @@
-"""The services of this project, as commands: the shop, the model server, MLflow, Prefect, its worker, the webhooks."""
+"""The services of this project, as commands: shop, model server, MLflow, Prefect, its worker, webhooks, the page."""
 
 import os
 import sys
@@ -130,6 +130,18 @@ def webhook(port: int, workspace: Path, prefect_url: str, command: tuple[str, ..
         address=f"http://{HOST}:{port}/hooks",
         health_url=f"http://{HOST}:{port}/healthz",
         env=client_environment(workspace, prefect_url),
+    )
+
+
+def page(port: int, command: tuple[str, ...]) -> Service:
+    """Return the web page for the agent, which the command serves."""
+    return Service(
+        name="page",
+        command=(sys.executable, *command),
+        port=port,
+        port_key="services.page_port",
+        address=f"http://{HOST}:{port}",
+        health_url=f"http://{HOST}:{port}/healthz",
     )
 
 

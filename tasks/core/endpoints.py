@@ -110,6 +110,7 @@ class ServicesConfig(Record):
     shop_port: int = Field(8765, description="Of the Retail MCP server.")
     worker_port: int = Field(8768, description="Where the worker says that it is well.")
     webhook_port: int = Field(8767, description="Of the receiver of webhooks.")
+    page_port: int = Field(8769, description="Of the web page for the agent.")
     prefect_url: str = Field(
         "", pattern=r"^(https?://.*[^/])?$", description="Without /api; empty: the Prefect server of `zava up`."
     )

@@ -21,7 +21,7 @@ from tests.shell import settings, zava
 
 COMMANDS = [
     *("up", "down", "status", "run", "synthesize", "validate", "evaluate", "compare"),
-    *("replay", "chat", "promote", "rollback", "deploy", "reconcile", "cleanup", "webhook", "doctor"),
+    *("replay", "chat", "page", "promote", "rollback", "deploy", "reconcile", "cleanup", "webhook", "doctor"),
 ]
 
 
@@ -58,7 +58,7 @@ def test_a_missing_profile_is_told(tmp_path: Path) -> None:
 def test_status_of_nothing_is_three_and_machine_readable(tmp_path: Path) -> None:
     code, out, _ = zava("status", "--json", *settings(tmp_path, services__prefect_port=1))
     assert code == 3
-    assert {row["name"] for row in json.loads(out)} == {"shop", "model", "mlflow", "prefect"}
+    assert {row["name"] for row in json.loads(out)} == {"shop", "model", "mlflow", "prefect", "page"}
 
 
 def test_what_zava_deploy_registered_is_among_the_services(tmp_path: Path) -> None:
@@ -158,6 +158,7 @@ def test_a_chat_shows_each_call_with_its_result_on_a_sandbox_of_its_own(tmp_path
     assert "415 Maple Avenue" in out
     assert "Your address is updated" in out
     assert "Begun anew." in err
+    assert "changed   users/noah_brown_6181 address.address1:" in out
     assert "ft:1 at http://127.0.0.1:" in err
 
 

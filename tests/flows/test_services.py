@@ -18,9 +18,9 @@ def names(profile: Profile) -> list[str]:
 @pytest.mark.parametrize(
     ("elsewhere", "here"),
     [
-        ((), ["shop", "model", "mlflow", "prefect"]),
-        (("services.prefect_url=http://127.0.0.1:4200",), ["shop", "model", "mlflow", "prefect"]),
-        (("services.prefect_url=https://prefect.example",), ["shop", "model", "mlflow"]),
+        ((), ["page", "shop", "model", "mlflow", "prefect"]),
+        (("services.prefect_url=http://127.0.0.1:4200",), ["page", "shop", "model", "mlflow", "prefect"]),
+        (("services.prefect_url=https://prefect.example",), ["page", "shop", "model", "mlflow"]),
         (("services.shop_url=http://shop:8765/mcp", "tracking.mlflow_uri=http://mlflow:5000"), ["model", "prefect"]),
     ],
 )

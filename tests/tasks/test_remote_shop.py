@@ -27,7 +27,7 @@ class Slow:
 
 
 async def products(address: str) -> tuple[str, bool]:
-    async with open_remote_shop(address) as shop:
+    async with open_remote_shop(address, "one") as shop:
         return await shop.call("list_products", {})
 
 

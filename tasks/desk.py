@@ -1,0 +1,178 @@
+"""The conversations of the web page: each on a sandbox of its own, each step kept for a page that is loaded again."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from tasks.core.config import Profile
+from tasks.core.errors import MessageError, ZavaError
+from tasks.keeping import Held, into_pack
+from tasks.offer import Offered, offered
+from tasks.talk import Event, Heard, Talk, told
+
+# Beyond these the one unused for longest is forgotten.
+MOST = 32
+LONGEST_WORDS = 2000
+
+Told = dict[str, Any]
+
+
+class Busy(MessageError):
+    """The agent is still at work on what was said before."""
+
+
+class Unknown(MessageError):
+    """There is no such conversation, or no such model."""
+
+
+class Conversation:
+    """One conversation, and all that happened in it."""
+
+    def __init__(self, profile: Profile) -> None:
+        """Begin it with the best model."""
+        self.id = secrets.token_urlsafe(18)
+        self.models: tuple[Offered, ...] = offered(profile)
+        self.talk = Talk(profile, self.models[0].model_id, guard="warn")
+        self.told: list[Told] = []
+        self.turn: asyncio.Task[None] | None = None
+        self._profile = profile
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the agent is at work."""
+        return self.turn is not None and not self.turn.done()
+
+    def shown(self) -> Told:
+        """Return the conversation as a page shows it."""
+        return {
+            "id": self.id,
+            "model": self.talk.model_id,
+            "models": [one._asdict() for one in self.models],
+            "told": self.told,
+            "changes": [change.model_dump(mode="json") for change in self.talk.changes],
+            "busy": self.is_busy,
+        }
+
+    async def begin(self) -> None:
+        """Ask the shop for its policy and tools.
+
+        Raises:
+            ServiceError: No shop answers.
+        """
+        await self.talk.begin()
+
+    def switch(self, model_id: str) -> None:
+        """Let another model answer from now on.
+
+        Raises:
+            Busy: The agent is at work.
+            Unknown: It is not among the models offered.
+        """
+        self._require_rest()
+        if model_id not in {one.model_id for one in self.models}:
+            raise Unknown(f"There is no model {model_id[:80]!r} here.")
+        if model_id != self.talk.model_id:
+            self.talk.model_id = model_id
+            self.told.append({"kind": "model", "model": model_id})
+
+    def say(self, words: str) -> AsyncIterator[Told]:
+        """Say something; the steps come as they happen, and the agent goes on also where nobody listens any more.
+
+        Raises:
+            Busy: The agent is at work.
+            MessageError: There are no words, or too many.
+        """
+        self._require_rest()
+        if not words.strip() or len(words) > LONGEST_WORDS:
+            raise MessageError(f"Say something, in at most {LONGEST_WORDS:,} characters.")
+        happening: asyncio.Queue[Told | None] = asyncio.Queue()
+        self.turn = asyncio.create_task(self._answer(words.strip(), happening))
+        return _until_end(happening)
+
+    async def _answer(self, words: str, happening: "asyncio.Queue[Told | None]") -> None:
+        def watch(event: Event) -> None:
+            step = told(event)
+            if not isinstance(event, Heard):
+                self.told.append(step)
+            happening.put_nowait(step)
+
+        self.told.append({"kind": "said", "text": words})
+        try:
+            await self.talk.say(words, watch)
+        except ZavaError as error:
+            failed = {"kind": "failed", "text": str(error)}
+            self.told.append(failed)
+            happening.put_nowait(failed)
+        finally:
+            happening.put_nowait(None)
+
+    async def to_pack(self) -> Held:
+        """Put the conversation into the replay pack, that every later model is held against; twice is fine.
+
+        Raises:
+            Busy: The agent is at work.
+            DataError: It names no customer of the shop.
+        """
+        self._require_rest()
+        return await asyncio.to_thread(into_pack, self._profile, self.talk.messages)
+
+    def _require_rest(self) -> None:
+        if self.is_busy:
+            raise Busy("The agent is still at work; wait for its answer.")
+
+
+class Desk:
+    """All conversations of a server. The profile is read anew for each, as is what the champion is."""
+
+    def __init__(self, profile: Callable[[], Profile], most: int = MOST) -> None:
+        """Begin without any; there are so many at most."""
+        self._profile = profile
+        self._most = most
+        self._open: dict[str, Conversation] = {}
+
+    async def open(self) -> Conversation:
+        """Begin a conversation.
+
+        Raises:
+            ServiceError: No shop answers.
+            Busy: There are too many at once.
+        """
+        conversation = Conversation(self._profile())
+        await conversation.begin()
+        while len(self._open) >= self._most:
+            resting = next((one for one in self._open.values() if not one.is_busy), None)
+            if resting is None:
+                raise Busy(f"{self._most} conversations are under way; try again later.")
+            await self.close(resting.id)
+        self._open[conversation.id] = conversation
+        return conversation
+
+    def find(self, conversation_id: str) -> Conversation:
+        """Return a conversation, and take note that it is in use.
+
+        Raises:
+            Unknown: There is none, or it was forgotten.
+        """
+        conversation = self._open.pop(conversation_id, None)
+        if conversation is None:
+            raise Unknown("This conversation is over; begin a new one.")
+        self._open[conversation_id] = conversation
+        return conversation
+
+    async def close(self, conversation_id: str) -> None:
+        """Forget a conversation and its sandbox.
+
+        Raises:
+            Unknown: There is none.
+        """
+        conversation = self.find(conversation_id)
+        del self._open[conversation_id]
+        if conversation.turn is not None:
+            conversation.turn.cancel()
+        await conversation.talk.end()
+
+
+async def _until_end(happening: "asyncio.Queue[Told | None]") -> AsyncIterator[Told]:
+    while (step := await happening.get()) is not None:
+        yield step
