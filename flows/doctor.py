@@ -11,6 +11,9 @@ from typing import Literal, NamedTuple
 from packaging.specifiers import SpecifierSet
 
 from flows import services
+from infra.services.supervisor import ServiceStatus
+from tasks import signature
+from tasks.capabilities import capabilities
 from tasks.core.config import Profile, api_key
 from tasks.core.errors import ConfigError
 
@@ -41,7 +44,16 @@ class Check(NamedTuple):
 
 def examine(profile: Profile) -> list[Check]:
     """Look at everything that a run of this profile needs on this machine."""
-    return [*_python(), *_packages(), *_workspace(profile), *_machine(), *_provider(profile), *_services(profile)]
+    services_now = services.status(profile)
+    return [
+        *_python(),
+        *_packages(),
+        *_workspace(profile),
+        *_machine(profile),
+        *_keys(profile),
+        *_provider(profile, services_now),
+        *_services(services_now),
+    ]
 
 
 def _python() -> Iterator[Check]:
@@ -77,25 +89,54 @@ def _workspace(profile: Profile) -> Iterator[Check]:
     yield Check("disk", "ok" if enough else "warning", f"{free:.1f} GiB free", advice)
 
 
-def _machine() -> Iterator[Check]:
+def _machine(profile: Profile) -> Iterator[Check]:
     cores = os.cpu_count() or 1
     yield Check("cores", "ok" if cores >= 2 else "warning", str(cores), "" if cores >= 2 else "training will be slow")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     enough = memory >= MEMORY_GIB
     advice = "" if enough else f"services and training together want {MEMORY_GIB:.0f} GiB"
     yield Check("memory", "ok" if enough else "warning", f"{memory:.1f} GiB", advice)
+    if profile.services.engine == "vllm" and shutil.which("vllm") is None:
+        yield Check("vllm", "fault", "no program 'vllm' on PATH", "pip install vllm, or services.engine=transformers")
 
 
-def _provider(profile: Profile) -> Iterator[Check]:
-    if profile.provider.kind == "local":
+def _keys(profile: Profile) -> Iterator[Check]:
+    """Look for the key of every provider that the profile names, and for the secrets of its hooks."""
+    providers = [profile.provider, *(arm.provider for arm in profile.evaluation.arms)]
+    if profile.teacher is not None:
+        providers += [profile.teacher.agent.provider, profile.teacher.speaks_for_customer.provider]
+    hosted = {one.api_key_env: one for one in providers if one is not None and one.kind != "local"}
+    for variable, provider in hosted.items():
+        try:
+            api_key(provider)
+        except ConfigError as error:
+            yield Check("key", "fault", str(error), f"export {variable}=...")
+        else:
+            yield Check("key", "ok", f"{variable} is set")
+    for hook in profile.deployment.hooks:
+        try:
+            signature.verifiers(hook)
+        except ConfigError as error:
+            yield Check(f"hook {hook}", "fault", str(error), f"export {signature.secret_variable(hook)}=whsec_...")
+        else:
+            yield Check(f"hook {hook}", "ok", f"{signature.secret_variable(hook)} is set")
+
+
+def _provider(profile: Profile, services_now: list[ServiceStatus]) -> Iterator[Check]:
+    """Ask the provider what it can do, where it can be asked: it is up, and there is a key."""
+    ours = {row.name: row.state for row in services_now}
+    if profile.provider.kind == "local" and "model" in ours:
         yield _base_model(profile.services.models, profile.training.base_model)
-        return
+        if ours["model"] != "healthy":
+            return
     try:
         api_key(profile.provider)
-    except ConfigError as error:
-        yield Check("key", "fault", str(error), f"export {profile.provider.api_key_env}=...")
-    else:
-        yield Check("key", "ok", f"{profile.provider.api_key_env} is set")
+    except ConfigError:
+        return
+    for one in capabilities(profile):
+        # What a provider does not tell of it may train all the same.
+        level: Level = "ok" if one.works else "warning" if one.name == "base model" else "fault"
+        yield Check(f"provider: {one.name}", level, one.found, one.advice)
 
 
 def _base_model(models: Path, name: str) -> Check:
@@ -109,8 +150,8 @@ def _base_model(models: Path, name: str) -> Check:
     )
 
 
-def _services(profile: Profile) -> Iterator[Check]:
-    for row in services.status(profile):
+def _services(services_now: list[ServiceStatus]) -> Iterator[Check]:
+    for row in services_now:
         name = f"{row.name} :{row.port}"
         if row.state == "healthy":
             yield Check(name, "ok", row.address)

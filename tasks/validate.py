@@ -17,8 +17,10 @@ from tasks.core.provenance import text_of
 from tasks.core.validation import PROVIDER_LIMITS, FileReport, Finding
 from tasks.execution import differing_result
 from tasks.lines import Line, read_lines
+from tasks.progress import StageProgress, stage
 from tasks.world import World
 
+LINES_A_STEP = 500  # between two words on how far it is
 FIRST_OF_A_KIND = 20  # findings of one kind that are told one by one; the counts go on
 
 
@@ -30,17 +32,31 @@ def validate_file(path: Path, world: World | None = None) -> FileReport:
         ServiceError: The world does not start or answer.
     """
     check = _FileCheck(path)
-    if world is None:
-        for line in read_lines(path):
-            check.take(line)
-    else:
-        asyncio.run(_replay(check, path, world))
+    with stage("validation") as progress:
+        lines = _counted(path, progress)
+        if world is None:
+            for line in lines:
+                check.take(line)
+        else:
+            asyncio.run(_replay(check, lines, world))
     return check.report()
 
 
-async def _replay(check: "_FileCheck", path: Path, world: World) -> None:
+def _counted(path: Path, progress: StageProgress) -> Iterator[Line]:
+    """Yield the lines of a file; of one that is not packed, its size tells about how many there are."""
+    seen = 0
+    for line in read_lines(path):
+        yield line
+        seen += len(line.text) + 1
+        if line.number % LINES_A_STEP == 0:
+            size = 0 if path.suffix == ".gz" else path.stat().st_size
+            about = max(line.number, round(line.number * size / seen)) if size else None
+            progress.step(line.number, about, path.name)
+
+
+async def _replay(check: "_FileCheck", lines: Iterator[Line], world: World) -> None:
     async with world.sandbox() as sandbox:
-        for line in read_lines(path):
+        for line in lines:
             row = check.take(line)
             if row is None:
                 continue

@@ -67,13 +67,16 @@ def validate(files: FilesArgument, world: WorldOption = None, as_json: JsonOptio
 
     Example: `zava validate train.jsonl valid.jsonl.gz`
     """
+    from flows.cli.progress import StageLines
     from tasks.core.errors import DataError
+    from tasks.progress import listening
     from tasks.validate import validate_file
     from tasks.world import open_world
 
     replayed = open_world(read_profile(world, None).world) if world else None
     try:
-        reports = [validate_file(file, replayed) for file in files]
+        with StageLines(err) as lines, listening(lines):
+            reports = [validate_file(file, replayed) for file in files]
     except DataError as error:
         err.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         raise typer.Exit(ExitCode.USAGE) from None

@@ -9,7 +9,9 @@ MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "fault": "[red]f
 
 
 def doctor(profile: ProfileOption = "local", overrides: SetOption = None, as_json: JsonOption = False) -> None:
-    """Check versions, workspace, disk, ports, base model and services. Ends with 1 where a fault was found.
+    """Check versions, workspace, disk, machine, keys, what the provider can do, ports and services.
+
+    What it asks of a provider costs nothing. Ends with 1 where a fault was found.
 
     Example: `zava doctor --profile local`
     """

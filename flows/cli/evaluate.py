@@ -18,12 +18,19 @@ from flows.cli.common import (
     print_json,
     read_profile,
 )
+from flows.cli.completing import model_names
 
 if TYPE_CHECKING:
     from tasks.core.evaluation import EvalReport
 
 ModelOption = Annotated[
-    str | None, typer.Option("--model", "-m", help="A model id; default: the last tuned one, else the base.")
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="A model id; default: the last tuned one, else the base.",
+        autocompletion=model_names,
+    ),
 ]
 ExportOption = Annotated[
     Path | None,
@@ -85,7 +92,7 @@ def evaluate(
     with StageLines(err) as lines, listening(lines):
         dataset = storing.dataset_of(config)
         if export is not None:
-            exchange.export(config, model_id, dataset.decisions, export)
+            exchange.export(config, model_id, dataset.decisions, export, as_json=as_json)
             return
         try:
             report = measure.report(config, "model", model_id, dataset.decisions)

@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from tasks.core.provider_evals import ProviderComparison
 
 
-def export(config: "Profile", model_id: str, decisions: "DecisionSet", folder: Path) -> None:
+def export(config: "Profile", model_id: str, decisions: "DecisionSet", folder: Path, *, as_json: bool) -> None:
     """Write the items and the request bodies, and say what to do with them."""
     from tasks.core.provider_evals import FILE_ID
     from tasks.exchange import export_eval
 
     written = export_eval(decisions, model_id, config.evaluation, folder)
+    if as_json:
+        print_json(written._asdict())
+        return
     for step in (
         f"POST /files              {written.items}, purpose evals",
         f"POST /evals              {written.eval_body}",

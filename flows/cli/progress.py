@@ -11,8 +11,9 @@ from rich.text import Text
 from flows.cli.services import age
 from tasks.progress import Event
 
-# Without a terminal a line every ten seconds is enough to see that it goes on.
-LINE_EVERY_S = 10.0
+# Without a terminal a line says now and then that a stage goes on, at first soon, then in longer and longer pauses.
+FIRST_PAUSE_S = 10.0
+LONGEST_PAUSE_S = 60.0
 
 
 class StageLines:
@@ -21,7 +22,8 @@ class StageLines:
     def __init__(self, console: Console) -> None:
         """Write to this console."""
         self._console = console
-        self._said_at = 0.0
+        self._next_line_at = 0.0
+        self._pause_s = FIRST_PAUSE_S
         self._bars: dict[str, TaskID] = {}
         self._progress = Progress(
             TextColumn("{task.description:18}"),
@@ -32,7 +34,7 @@ class StageLines:
             TextColumn("{task.fields[note]}", style="dim"),
             console=console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not console.is_interactive,
         )
 
     def __enter__(self) -> Self:
@@ -49,7 +51,8 @@ class StageLines:
     def __call__(self, event: Event) -> None:
         """Show an event."""
         if event.kind == "start":
-            self._said_at = time.monotonic()
+            self._pause_s = FIRST_PAUSE_S
+            self._next_line_at = time.monotonic() + self._pause_s
             self._bars[event.stage] = self._progress.add_task(event.stage, total=None, count="", note="")
         elif event.kind == "step":
             self._step(event)
@@ -64,8 +67,9 @@ class StageLines:
         count = _count(event)
         bar = self._bars[event.stage]
         self._progress.update(bar, completed=event.done, total=event.total, count=count, note=event.note)
-        if not self._console.is_terminal and time.monotonic() - self._said_at >= LINE_EVERY_S:
-            self._said_at = time.monotonic()
+        if not self._console.is_interactive and time.monotonic() >= self._next_line_at:
+            self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+            self._next_line_at = time.monotonic() + self._pause_s
             left = _left(event)
             line = f"{event.stage:18} {count}{left}{', ' + event.note if event.note else ''}"
             self._console.print(line, markup=False, soft_wrap=True)

@@ -17,6 +17,7 @@ from flows.cli.common import (
     print_json,
     read_profile,
 )
+from flows.cli.completing import model_names
 
 if TYPE_CHECKING:
     from tasks.core.config import Profile
@@ -24,7 +25,12 @@ if TYPE_CHECKING:
 
 ModelsOption = Annotated[
     list[str] | None,
-    typer.Option("--model", "-m", help="A model id; may be repeated. Default: the base and the last tuned one."),
+    typer.Option(
+        "--model",
+        "-m",
+        help="A model id; may be repeated. Default: the base and the last tuned one.",
+        autocompletion=model_names,
+    ),
 ]
 TranscriptArgument = Annotated[
     Path, typer.Argument(metavar="TRANSCRIPT", help="OpenAI messages: a JSON list, or one message a line.")
@@ -107,6 +113,7 @@ def add(
     goal: GoalOption = None,
     profile: ProfileOption = "local",
     overrides: SetOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a new member of the replay family of a transcript: same customer, same words, on the records it is about.
 
@@ -120,6 +127,9 @@ def add(
 
     config = read_profile(profile, overrides)
     member = add_member(transcript, open_shop(config.world), config.replay.folder, goal)
+    if as_json:
+        print_json(member.model_dump(mode="json"))
+        return
     judged = "its ids" if member.goal is None else "its ids and its end"
     people = ", ".join(member.world["users"])
     out.print(

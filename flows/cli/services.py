@@ -59,7 +59,7 @@ def start(config: "Profile", *, loop_only: bool = True) -> list[str]:
         return services.up(config, watch, loop_only=loop_only)
 
 
-def down(profile: ProfileOption = "local", overrides: SetOption = None) -> None:
+def down(profile: ProfileOption = "local", overrides: SetOption = None, as_json: JsonOption = False) -> None:
     """Stop the local services. Doing it twice is fine.
 
     Example: `zava down`
@@ -67,7 +67,9 @@ def down(profile: ProfileOption = "local", overrides: SetOption = None) -> None:
     from flows import services
 
     stopped = services.down(read_profile(profile, overrides), lambda name, state: err.print(f"{name:8} {state}"))
-    if not stopped:
+    if as_json:
+        print_json({"stopped": stopped})
+    elif not stopped:
         out.print("Nothing was running.")
 
 

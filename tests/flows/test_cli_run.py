@@ -8,7 +8,7 @@ from rich.console import Console
 from flows.cli.outcome import show
 from flows.cli.progress import StageLines
 from flows.cli.services import age
-from tasks.progress import listening, stage
+from tasks.progress import Event, listening, stage
 from tests import runs
 from tests.fake_finetuning import FakeFinetuning
 from tests.shell import settings, small, zava
@@ -87,6 +87,21 @@ def test_without_a_terminal_progress_is_plain_lines() -> None:
     assert first.endswith("10 conversations (there already)")
     assert second.endswith("warning: silent for long")
     assert third.endswith("model ft:1")
+
+
+def test_lines_without_a_terminal_come_in_longer_and_longer_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("flows.cli.progress.time.monotonic", lambda: now)
+    console = Console(width=100, force_terminal=False)
+    lines = StageLines(console)
+    with console.capture() as capture:
+        lines(Event("start", "training"))
+        for second in range(1, 601):
+            now = float(second)
+            lines(Event("step", "training", now, second, 1200))
+    told = capture.get().splitlines()
+    assert told[0].split() == ["training", "10/1,200", "1.0/s,", "about", "19", "min", "50", "s", "left"]
+    assert len(told) == 11
 
 
 def test_on_a_terminal_a_bar_shows_count_and_rate_and_is_gone_at_the_end() -> None:
