@@ -112,10 +112,13 @@ class Sandbox:
         return self._interpreter.wait(), "".join(lines)
 
     def write(self, block: Block) -> None:
-        """Write the file that a block is."""
+        """Write the file that a block is; a profile gets the ports of the sandbox beside what it says."""
         path = self.home / block.mark.removeprefix("file:").strip()
+        text = self._with_ports(block.text)
+        if path.parent.name == "configs":
+            text += yaml.safe_dump({"services": self._named_ports()})
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self._with_ports(block.text), encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
 
     def _with_ports(self, text: str, *, back: bool = False) -> str:
         swapped = {str(own): str(default) for default, own in self._ports.items()}
