@@ -33,8 +33,10 @@ def _draw(
 
 
 def _unfold(page: Page, place: str) -> None:
-    """Open the first decision of the first kind of failure that has one and bring it to the top."""
-    kind = page.locator(f"{place} details.kind").first
+    """Open the first decision with an invented id, or else of the first kind of failure, and bring it to the top."""
+    kinds = page.locator(f"{place} details.kind")
+    invented = kinds.filter(has=page.locator("summary .name", has_text="invented id"))
+    kind = (invented if invented.count() else kinds).first
     kind.locator("summary").first.click()
     kind.locator("details > summary").first.click()
     kind.evaluate("one => one.scrollIntoView()")

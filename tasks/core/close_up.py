@@ -11,7 +11,7 @@ from tasks.core.outcomes import outcome_of
 from tasks.core.provenance import Origin, Sources, text_of, trace_arguments
 
 # A model may make a thousand calls, with thousands of arguments each: a reader has seen enough before.
-_CALLS, _ARGUMENTS, _CHARS = 4, 30, 1000
+_CALLS, _ARGUMENTS, _CHARS, _VALUE_CHARS = 4, 30, 1000, 200
 # The end of a long history is what the next move follows from.
 _TURNS = 30
 
@@ -131,7 +131,7 @@ class _Tracer:
         shown = tuple(
             Argument(
                 one.path,
-                _cut(json.dumps(one.value, ensure_ascii=False)),
+                _cut(json.dumps(one.value, ensure_ascii=False), _VALUE_CHARS),
                 self._source(one.origin),
                 one.origin.kind == "invented",
                 right is not None and not (one.path in expected and grader.same_value(expected[one.path], one.value)),
@@ -157,5 +157,5 @@ def _wire(call: ToolCall) -> dict[str, Any]:
     return {"function": {"name": call.name, "arguments": call.arguments}}
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _CHARS else f"{text[:_CHARS]} ... ({len(text) - _CHARS:,} more characters)"
+def _cut(text: str, most: int = _CHARS) -> str:
+    return text if len(text) <= most else f"{text[:most]} ... ({len(text) - most:,} more characters)"

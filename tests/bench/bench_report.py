@@ -2,11 +2,13 @@
 
     python -m tests.bench.bench_report [--decisions 100000]
 
-The scores are planted: every third decision of the tuned model fails, and all of the base, by each kind in turn.
+The scores are planted: every third decision of the tuned model fails, and all of the base, by each kind in turn. The
+decisions that are shown have histories longer than a page shows.
 """
 
 import argparse
 import hashlib
+import json
 import resource
 import tempfile
 import time
@@ -29,6 +31,20 @@ from tests.decisions import write_decisions
 out = Console(highlight=False)
 CONFIG = EvaluationConfig(bootstrap_samples=100)
 LOAD_MS = "performance.getEntriesByType('navigation')[0].loadEventEnd"
+
+
+def with_long_histories(decisions: DecisionSet, items: int = 300, messages: int = 40) -> DecisionSet:
+    """Put talk before the history of the first decisions, from which the shown ones are taken."""
+    path = Path(decisions.path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    talk = [{"role": ("user", "assistant")[turn % 2], "content": f"{turn} " + "tea " * 300} for turn in range(messages)]
+    for place, line in enumerate(lines[:items]):
+        item = json.loads(line)["item"]
+        system, *rest = item["messages"]
+        lines[place] = json.dumps({"item": {**item, "messages": [system, *talk, *rest]}}).encode() + b"\n"
+    content = b"".join(lines)
+    path.write_bytes(content)
+    return decisions.model_copy(update={"sha256": hashlib.sha256(content).hexdigest()})
 
 
 def scores(decisions: DecisionSet, arm: str) -> Iterator[Score]:
@@ -71,7 +87,7 @@ def main() -> None:
     wanted = parser.parse_args().decisions
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        decisions = write_decisions(folder / "set", -(-wanted // 3))
+        decisions = with_long_histories(write_decisions(folder / "set", -(-wanted // 3)))
         base, tuned = (a_report(decisions, arm, folder) for arm in ("base", "tuned"))
         change = runs.a_comparison(folder / "rest").differences
         compared = Comparison(base=base, tuned=tuned, differences=change)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tasks.report import write_report
+from tasks.run_comparison import compare_runs, write_comparison
 from tests.browser import a_page, violations
 from tests.measured import a_measured_run
 
@@ -30,6 +31,19 @@ def test_axe_finds_no_fault_in_light_or_dark_with_everything_unfolded(report: Pa
             assert violations(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") == width
     assert (foreign, said) == ([], [])
+
+
+@pytest.mark.slow
+def test_axe_finds_no_fault_on_a_page_that_compares_runs(tmp_path: Path) -> None:
+    run = a_measured_run(tmp_path)
+    compared = write_comparison(compare_runs([run, run]), [run, run], tmp_path).html
+    with a_page(width=390) as (page, foreign):
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            page.goto(compared.as_uri())
+            assert violations(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert foreign == []
 
 
 @pytest.mark.slow
