@@ -117,7 +117,7 @@ def test_the_base_answers_when_it_is_chosen_and_a_bad_conversation_is_kept(opene
         expect(page.locator("#note")).to_contain_text("Kept in the replay pack as recorded/chat-")
         told = page.locator("#turns > li").all_inner_texts()
         page.reload()
-        expect(page.locator("#turns > li")).to_have_text(told)
+        expect(page.locator("#turns > li")).to_have_text(told, use_inner_text=True)
         page.get_by_role("button", name="New conversation").click()
         expect(page.locator("#turns > li")).to_have_count(0)
     (member,) = opened.profile.replay.folder.glob("*.jsonl")
