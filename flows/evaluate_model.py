@@ -37,7 +37,7 @@ def evaluate_model(
     report = stages.evaluation(profile, arm, model_id, dataset.decisions)
     story = stages.replaying(profile, arm, model_id)
     family = stages.replaying_family(profile, arm, model_id)
-    recording.arm_recorded(profile, tracked, report, story)
+    recording.arm_recorded(profile, tracked, report, dataset.decisions, story, family)
     return Evaluation(report=report, story=story, family=family)
 
 
@@ -49,5 +49,5 @@ def evaluate_arms(
     outcomes = [stages.other_arm(profile, arm, base_id, tuned_id, dataset) for arm in profile.evaluation.arms]
     for outcome in outcomes:
         if outcome.report:
-            recording.arm_recorded(profile, tracked, outcome.report)
+            recording.arm_recorded(profile, tracked, outcome.report, dataset.decisions)
     return outcomes

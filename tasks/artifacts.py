@@ -147,6 +147,10 @@ class Workspace(NamedTuple):
         """Return the folder of the decisions that checkpoints are chosen by."""
         return self.root / "checkpoints" / valid.sha256[:16]
 
+    def story_traces(self, model_id: str) -> Path:
+        """The spans of the story as a model played it last."""
+        return self.root / "replays" / f"story-{sha256_of(model_id)[:16]}.otlp"
+
     def run_folder(self, run_id: str) -> Path:
         """Return the folder of one run's report."""
         return self.root / "runs" / run_id

@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol
 
 from openai import AsyncOpenAI
 
+from tasks import tracing
 from tasks.ask import Sending, attempt, in_one_piece, request_for
 from tasks.core.config import EvaluationConfig
 from tasks.core.conversation import Message, ToolCall
@@ -91,7 +92,9 @@ async def run_turns(
     """
 
     async def answer(wire: list[dict[str, Any]]) -> Answer:
-        given = (await attempt(client, request_for(model, wire, tools, config), config.timeout_s, send)).answer
+        with tracing.chat(model, messages, config.max_completion_tokens) as told:
+            given = (await attempt(client, request_for(model, wire, tools, config), config.timeout_s, send)).answer
+            told(given)
         if given.error == "unreachable":
             raise ProviderUnavailableError(f"Nothing answers at {client.base_url}: {given.error_message}.")
         return given
@@ -123,8 +126,10 @@ async def take_turns(
             return
         for call in calls:
             invented = [] if guard == "off" else invented_values(call, wire, tools)
-            step = _blocked(call, invented) if invented and guard == "block" else None
-            step = step or await _run(shop, call, limits, within_budget=budget > 0)
+            with tracing.tool(call) as told:
+                step = _blocked(call, invented) if invented and guard == "block" else None
+                step = step or await _run(shop, call, limits, within_budget=budget > 0)
+                told(step.result, step.is_error)
             step = step.model_copy(update={"invented": tuple(invented)})
             budget -= 1
             messages.append(Message(role="tool", content=step.result, tool_call_id=call.id))

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from tasks import card, deploy, evaluate, model_card, prepare, prompts, replay, simulate, teacher
+from tasks import card, deploy, evaluate, model_card, prepare, prompts, replay, simulate, teacher, tracing
 from tasks.artifacts import Dataset, read_dataset, workspace, write_dataset
 from tasks.clients import async_openai_client
 from tasks.core.config import ArmConfig, Profile
@@ -184,7 +184,9 @@ def story(profile: Profile, arm: str, model_id: str, watch: Watch = lambda _: No
             async with async_openai_client(profile.provider) as client:
                 return await replay.replay(client, model_id, shop, policy.text(), profile.evaluation, watch)
 
-        result = asyncio.run(play())
+        traces = workspace(profile).story_traces(model_id)
+        with tracing.written_to(traces):
+            result = asyncio.run(play())
         progress.result("passed" if result.verdict.passed else "failed")
     return Story(
         arm=arm,
@@ -194,4 +196,5 @@ def story(profile: Profile, arm: str, model_id: str, watch: Watch = lambda _: No
         calls=len(result.calls),
         seconds=result.seconds,
         messages=result.messages,
+        traces_path=str(traces),
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from tasks import deploy
+from tasks import deploy, tracing
 from tasks.artifacts import code_sha256, workspace
 from tasks.clients import async_openai_client
 from tasks.core.config import Profile
@@ -35,9 +35,7 @@ def family(profile: Profile, arm: str, model_id: str) -> FamilyReport:
         version = deploy.version_of(profile.provider, model_id)
         path = family_path(profile, pack, model_id, version)
         found = _read(path)
-        played = found or asyncio.run(_play(profile, arm, model_id, pack, progress.step))
-        if found is None:
-            write_atomically(path, played.model_dump_json(indent=2).encode() + b"\n")
+        played = found or _play(profile, arm, model_id, pack, path, progress.step)
         progress.result(f"{played.passed} of {len(played.results)} stories", reused=found is not None)
     return played.model_copy(update={"arm": arm})
 
@@ -57,11 +55,21 @@ def family_path(profile: Profile, pack: Pack, model_id: str, version: str) -> Pa
     return workspace(profile).root / "replays" / f"{sha256_of(made_of)[:16]}.json"
 
 
-async def _play(
-    profile: Profile, arm: str, model_id: str, pack: Pack, step: Callable[[int, int], None]
+def _play(
+    profile: Profile, arm: str, model_id: str, pack: Pack, path: Path, step: Callable[[int, int], None]
 ) -> FamilyReport:
-    async with async_openai_client(profile.provider) as client:
-        return await play_pack(client, model_id, arm, pack, policy.text(), profile.evaluation, step)
+    """Play the pack, and write down what came of it and how the conversations went."""
+
+    async def play() -> FamilyReport:
+        async with async_openai_client(profile.provider) as client:
+            return await play_pack(client, model_id, arm, pack, policy.text(), profile.evaluation, step)
+
+    traces = path.with_suffix(".otlp")
+    with tracing.written_to(traces):
+        played = asyncio.run(play())
+    played = played.model_copy(update={"traces_path": str(traces)})
+    write_atomically(path, played.model_dump_json(indent=2).encode() + b"\n")
+    return played
 
 
 def _read(path: Path) -> FamilyReport | None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 # What the server takes in one call.
 PARAMS_AT_ONCE = 100
 METRICS_AT_ONCE = 1000
+# What its UI shows first: runs and models, and traces beside them.
+KIND_TAG = "mlflow.experimentKind"
 
 
 @contextmanager
@@ -43,7 +45,7 @@ def experiment(client: "MlflowClient", name: str) -> str:
     if found := client.get_experiment_by_name(name):
         return str(found.experiment_id)
     try:
-        return str(client.create_experiment(name))
+        return str(client.create_experiment(name, tags={KIND_TAG: "custom_model_development"}))
     except MlflowException:
         # Another run made it in between.
         if found := client.get_experiment_by_name(name):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from pydantic import ValidationError
 
-from tasks import cost, measure, model_card, report, storing, track
+from tasks import cost, measure, model_card, report, storing, track, track_model
 from tasks.artifacts import workspace
 from tasks.champion import write_champion
 from tasks.core.config import Profile
@@ -69,7 +69,7 @@ def examine(profile: Profile, run_id: str) -> Case:
     rules = _rules_of(profile, run_id)
     if told := model_card.drift(profile, summary.model_id):
         raise PromotionError(told)
-    source = track.model(profile.tracking, summary.tracked, summary.job, summary.comparison.tuned)
+    source = track_model.model(profile.tracking, summary.tracked, summary.job, summary.model_id)
     with opened(profile, rules.registered_model) as registry:
         finish(profile, registry)
         candidate = registry.register(_wanted(profile, summary), source)

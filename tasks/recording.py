@@ -8,12 +8,26 @@ from pathlib import Path
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.runtime import flow_run
 
-from tasks import card, cost, liveness, model_card, report, storing, track, track_steps, train
+from tasks import (
+    card,
+    cost,
+    liveness,
+    model_card,
+    report,
+    storing,
+    traces,
+    track,
+    track_items,
+    track_model,
+    track_steps,
+    train,
+)
 from tasks.artifacts import Dataset, workspace
 from tasks.clients import openai_client
 from tasks.core.config import Profile
 from tasks.core.coverage import table
-from tasks.core.evaluation import EvalReport
+from tasks.core.evaluation import DecisionSet, EvalReport
+from tasks.core.family import FamilyReport
 from tasks.core.plan import Plan
 from tasks.core.run import PrefectRun, RunSummary, Story, TrackedRun, verdict
 from tasks.core.training import TrainingJob, TrainingMetric
@@ -124,20 +138,32 @@ def sunset_recorded(profile: Profile, tracked: TrackedRun, told: list[str]) -> N
 
 @stage_task("tracking", "record the contract of {model_id}", timeout_seconds=900)
 def card_recorded(profile: Profile, tracked: TrackedRun, dataset: Dataset, job: TrainingJob, model_id: str) -> None:
-    """Record under which contract a model was trained, in the workspace and in MLflow."""
+    """Record a tuned model in MLflow, and under which contract it was trained, there and in the workspace."""
     made = model_card.write_card(profile, dataset, job, model_id)
+    track_model.model(profile.tracking, tracked, job, model_id)
     track.tags(profile.tracking, tracked, {"zava.contract_sha256": made.contract.fingerprint})
 
 
 @stage_task("tracking", "record the arm {measured.arm}", timeout_seconds=900)
-def arm_recorded(profile: Profile, tracked: TrackedRun, measured: EvalReport, story: Story | None = None) -> None:
-    """Record an arm's metrics, scores, answers and transcript as a child run."""
+def arm_recorded(
+    profile: Profile,
+    tracked: TrackedRun,
+    measured: EvalReport,
+    decisions: DecisionSet,
+    story: Story | None = None,
+    family: FamilyReport | None = None,
+) -> None:
+    """Record an arm as a child run: metrics, a row for each decision, answers, and the conversations that it held."""
     scores = Path(measured.scores_path)
     files = [scores, scores.with_name(f"{measured.arm}.report.json"), scores.with_name(ANSWERS)]
     if story is not None:
         files.append(report.write_transcript(story, workspace(profile).run_folder(tracked.run_id)))
     with stage("tracking"):
-        track.arm(profile.tracking, tracked, measured, files)
+        child = track.arm(profile.tracking, tracked, measured, decisions, files)
+        track_items.table(profile.tracking, child, decisions, measured)
+        held = [Path(one.traces_path) for one in (story, family) if one and one.traces_path]
+        logged = track_model.logged(profile.tracking, tracked, measured.model_id)
+        traces.record(profile.tracking, child, [path for path in held if path.exists()], logged)
 
 
 def training_curve(profile: Profile, tracked: TrackedRun) -> tuple[TrainingMetric, ...]:
@@ -161,7 +187,8 @@ def outcome_recorded(profile: Profile, summary: RunSummary) -> RunSummary:
         track.comparison(tracking, tracked, summary.comparison)
         if summary.standings:
             track.standings(tracking, tracked, summary.standings)
-        track.model(tracking, tracked, summary.job, summary.comparison.tuned)
+        track_model.model(tracking, tracked, summary.job, summary.model_id)
+        track_model.measured(tracking, tracked, summary.comparison.tuned)
         track.outcome(tracking, tracked, summary, verdict(summary.comparison).sentence)
         track.files(tracking, tracked, [written.html, written.markdown, written.summary], "report")
         create_markdown_artifact(

@@ -4,6 +4,7 @@ import time
 
 from openai import AsyncOpenAI
 
+from tasks import tracing
 from tasks.conversing import Agent, Scripted, Watch, converse
 from tasks.core.config import EvaluationConfig
 from tasks.core.conversation import Message
@@ -55,16 +56,19 @@ async def replay(
         sandbox = shop.reset()
         customer = _customer(scenario, sandbox.user(scenario.customer_id))
         agent = Agent(client, model, await shop.tools(), config)
-        came = await converse(agent, shop, Scripted(customer), messages, MOST_CUSTOMER_TURNS, watch)
+        with tracing.conversation("replay Noah Brown", scenario.id, model, messages) as span:
+            came = await converse(agent, shop, Scripted(customer), messages, MOST_CUSTOMER_TURNS, watch)
+            verdict = judge(
+                came.calls,
+                address_changed=_has_new_address(scenario, sandbox),
+                nothing_else_changed=_with_new_address(scenario, sandbox) == _with_new_address(scenario, shop_base),
+                stopped=came.stopped.reason if came.stopped else None,
+            )
+            tracing.judged(span, passed=verdict.passed, reasons=verdict.reasons)
     return ReplayResult(
         model_id=model,
         scenario_id=scenario.id,
-        verdict=judge(
-            came.calls,
-            address_changed=_has_new_address(scenario, sandbox),
-            nothing_else_changed=_with_new_address(scenario, sandbox) == _with_new_address(scenario, shop_base),
-            stopped=came.stopped.reason if came.stopped else None,
-        ),
+        verdict=verdict,
         calls=came.calls,
         messages=tuple(messages),
         seconds=time.monotonic() - started,

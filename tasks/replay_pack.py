@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from openai import AsyncOpenAI
 from pydantic import ValidationError
 
+from tasks import tracing
 from tasks.conversing import Agent, Conversed, Scripted, Watch, converse
 from tasks.core.config import EvaluationConfig, ReplayConfig
 from tasks.core.conversation import Message
@@ -134,8 +135,10 @@ async def play_member(
         agent = Agent(client, model, await shop.tools(), config)
         customer = Scripted(PartCustomer(member.part))
         most_turns = MOST_CUSTOMER_TURNS + len(member.part.turns)
-        came = await converse(agent, _FailsOnce(shop, member.fails_once), customer, messages, most_turns, watch)
-    reasons = (*_faults(member, came), *await _end_faults(member, base, sandbox))
+        with tracing.conversation(f"replay {member.kind}", member.id, model, messages) as span:
+            came = await converse(agent, _FailsOnce(shop, member.fails_once), customer, messages, most_turns, watch)
+            reasons = (*_faults(member, came), *await _end_faults(member, base, sandbox))
+            tracing.judged(span, passed=not reasons, reasons=reasons)
     return MemberResult(
         member_id=member.id,
         kind=member.kind,

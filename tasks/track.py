@@ -1,6 +1,9 @@
-"""Records a run in MLflow so that it can be walked back from the model id to its scenarios; repeatable throughout."""
+"""Records a run in MLflow so that it can be walked back from the model id to its scenarios; repeatable throughout.
 
-import time
+Every run has the same names of metrics: those of `tasks.core.metrics` plain, all else under a prefix, such as `took/`,
+which MLflow's UI draws together.
+"""
+
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +15,7 @@ from tasks.core.blueprint import Spent, TeacherReport
 from tasks.core.config import Profile, TrackingConfig
 from tasks.core.coverage import CoverageRow
 from tasks.core.dataset import DatasetFile, DatasetSplit, FunnelStep
-from tasks.core.evaluation import Comparison, DecisionSet, EvalReport
+from tasks.core.evaluation import Comparison, DecisionSet, Difference, EvalReport, Metric
 from tasks.core.outcomes import failures
 from tasks.core.plan import Plan, total
 from tasks.core.run import PrefectRun, RunSummary, TrackedRun
@@ -20,11 +23,12 @@ from tasks.core.standings import Standings
 from tasks.core.training import TrainingJob
 
 if TYPE_CHECKING:
-    from mlflow.entities import DatasetInput, Metric
+    from mlflow.entities import DatasetInput
 
 RUN_TAG = "zava.prefect_run_id"
 # MLflow keeps 36 characters of a digest; the whole one stands in a tag beside it.
 DIGEST_LENGTH = 36
+DECISIONS = "decisions.jsonl"
 PARENT = "mlflow.parentRunId"
 GATE_PARAM = "gate"
 LOCAL_SOURCE = "LocalArtifactDatasetSource"
@@ -80,12 +84,12 @@ def dataset(tracking: TrackingConfig, run: TrackedRun, split: DatasetSplit, deci
     files = (("training", split.train), ("validation", split.valid), ("heldout", split.heldout))
     with mlflow_store.connected(tracking, "record the datasets") as client:
         inputs = [_input(file.path, file.sha256, f"{file.split}.jsonl", context) for context, file in files]
-        inputs.append(_input(decisions.path, decisions.sha256, "decisions.jsonl", "evaluation"))
+        inputs.append(_decisions_input(decisions))
         client.log_inputs(run.run_id, datasets=inputs)
-        counts: dict[str, float] = {f"rows_{file.split}": file.rows for _, file in files}
-        counts |= {"decisions": decisions.items, "decisions_call": decisions.call_items}
-        counts |= {"funnel_played": split.funnel.played, "funnel_kept": split.funnel.kept}
-        counts |= {f"funnel_stopped_{gate}": count for gate, count in split.funnel.stopped.items()}
+        counts: dict[str, float] = {f"dataset/rows_{file.split}": file.rows for _, file in files}
+        counts |= {"dataset/decisions": decisions.items, "dataset/decisions_call": decisions.call_items}
+        counts |= {"dataset/played": split.funnel.played, "dataset/kept": split.funnel.kept}
+        counts |= {f"dataset/stopped_{gate}": count for gate, count in split.funnel.stopped.items()}
         mlflow_store.log_metrics(client, run.run_id, counts)
         client.log_dict(run.run_id, split.funnel.model_dump(mode="json"), "dataset/funnel.json")
         mlflow_store.set_tags(
@@ -133,7 +137,7 @@ def taught(tracking: TrackingConfig, run: TrackedRun, report: TeacherReport) -> 
     tables(tracking, run, {"teacher_usage": report.conversations})
     used = {name: value for name, value in report.usage.model_dump().items() if value is not None}
     with mlflow_store.connected(tracking, "record what the teacher took") as client:
-        mlflow_store.log_metrics(client, run.run_id, {f"teacher_{name}": value for name, value in used.items()})
+        mlflow_store.log_metrics(client, run.run_id, {f"teacher/{name}": value for name, value in used.items()})
 
 
 def _paths(split: DatasetSplit, decisions: DecisionSet) -> Iterator[str]:
@@ -141,6 +145,10 @@ def _paths(split: DatasetSplit, decisions: DecisionSet) -> Iterator[str]:
     for file in (split.train, split.valid, split.heldout, decisions):
         yield file.path
         yield file.meta_path
+
+
+def _decisions_input(decisions: DecisionSet) -> "DatasetInput":
+    return _input(decisions.path, decisions.sha256, DECISIONS, "evaluation")
 
 
 def _input(path: str, sha256: str, name: str, context: str) -> "DatasetInput":
@@ -192,7 +200,7 @@ def plan(tracking: TrackingConfig, run: TrackedRun, made: Plan) -> None:
     }
     figures |= {f"cost_{name}": step.cost for name, step in steps.items()}
     figures |= {f"seconds_{name}": step.minutes and 60 * step.minutes for name, step in steps.items()}
-    values = {f"planned_{name}": float(value) for name, value in figures.items() if value is not None}
+    values = {f"planned/{name}": float(value) for name, value in figures.items() if value is not None}
     with mlflow_store.connected(tracking, "record the plan") as client:
         mlflow_store.log_metrics(client, run.run_id, values)
 
@@ -207,7 +215,9 @@ def tags(tracking: TrackingConfig, run: TrackedRun, values: Mapping[str, str]) -
         mlflow_store.set_tags(client, run.run_id, values)
 
 
-def arm(tracking: TrackingConfig, run: TrackedRun, report: EvalReport, files: Iterable[Path]) -> TrackedRun:
+def arm(
+    tracking: TrackingConfig, run: TrackedRun, report: EvalReport, decisions: DecisionSet, files: Iterable[Path]
+) -> TrackedRun:
     """Record one arm as a child run: every metric under the same name in every run, its interval beside it.
 
     Raises:
@@ -228,6 +238,7 @@ def arm(tracking: TrackingConfig, run: TrackedRun, report: EvalReport, files: It
                 "zava.scores_sha256": report.scores_sha256,
             },
         )
+        client.log_inputs(child, datasets=[_decisions_input(decisions)])
         mlflow_store.log_metrics(client, child, _metrics_of(report))
         for path in files:
             client.log_artifact(child, str(path))
@@ -238,18 +249,22 @@ def arm(tracking: TrackingConfig, run: TrackedRun, report: EvalReport, files: It
 def _metrics_of(report: EvalReport) -> dict[str, float]:
     values: dict[str, float] = {}
     for name, metric in report.metrics.items():
-        values |= {name: metric.value, f"{name}_low": metric.low, f"{name}_high": metric.high, f"{name}_n": metric.n}
+        values |= {name: metric.value} | _interval(name, metric) | {f"interval/{name}_n": metric.n}
         if metric.worst is not None and metric.best is not None:
-            values |= {f"{name}_worst": metric.worst, f"{name}_best": metric.best}
-    values |= {f"failures_{kind}": count for kind, count in failures(report).items()}
+            values |= {f"interval/{name}_worst": metric.worst, f"interval/{name}_best": metric.best}
+    values |= {f"failures/{kind}": count for kind, count in failures(report).items()}
     return values | {
-        "errored": report.errored,
-        "latency_p50_s": report.latency_p50_s,
-        "latency_p95_s": report.latency_p95_s,
-        "prompt_tokens": report.prompt_tokens,
-        "completion_tokens": report.completion_tokens,
-        "evaluation_seconds": report.seconds,
+        "answers/errored": report.errored,
+        "answers/latency_p50_s": report.latency_p50_s,
+        "answers/latency_p95_s": report.latency_p95_s,
+        "answers/prompt_tokens": report.prompt_tokens,
+        "answers/completion_tokens": report.completion_tokens,
+        "answers/seconds": report.seconds,
     }
+
+
+def _interval(name: str, one: Metric | Difference) -> dict[str, float]:
+    return {f"interval/{name}_low": one.low, f"interval/{name}_high": one.high}
 
 
 def comparison(tracking: TrackingConfig, run: TrackedRun, compared: Comparison) -> None:
@@ -260,8 +275,7 @@ def comparison(tracking: TrackingConfig, run: TrackedRun, compared: Comparison) 
     """
     values = _metrics_of(compared.tuned)
     for change in compared.differences:
-        name = f"gain_{change.metric}"
-        values |= {name: change.difference, f"{name}_low": change.low, f"{name}_high": change.high}
+        values |= {f"gain/{change.metric}": change.difference} | _interval(f"gain_{change.metric}", change)
     with mlflow_store.connected(tracking, "record the comparison") as client:
         mlflow_store.log_metrics(client, run.run_id, values)
         client.log_dict(run.run_id, compared.model_dump(mode="json"), "evaluation/comparison.json")
@@ -279,42 +293,6 @@ def standings(tracking: TrackingConfig, run: TrackedRun, ranked: Standings) -> N
         mlflow_store.set_tags(client, run.run_id, skipped)
 
 
-def model(tracking: TrackingConfig, run: TrackedRun, trained: TrainingJob, report: EvalReport) -> str:
-    """Record the tuned model as an external model that points to its job and its metrics, and return its MLflow id.
-
-    Raises:
-        ServiceError: MLflow does not answer.
-    """
-    with mlflow_store.connected(tracking, "record the model") as client:
-        found = client.search_logged_models(
-            [run.experiment_id], filter_string=f"source_run_id = '{run.run_id}'", max_results=1
-        )
-        if found:
-            return str(found[0].model_id)
-        import mlflow
-
-        made = mlflow.create_external_model(
-            # MLflow allows neither '/', ':' nor '.' in a name.
-            name="".join(char if char.isalnum() or char in "-_" else "-" for char in report.model_id),
-            source_run_id=run.run_id,
-            experiment_id=run.experiment_id,
-            params={"base_model": trained.base_model, "job_id": trained.job_id, "job_key": trained.job_key},
-            tags={"zava.model_id": report.model_id, "zava.decisions_sha256": report.decision_set_sha256},
-            model_type="agent",
-        )
-        now = int(1000 * time.time())
-        client.log_batch(run.run_id, metrics=_model_metrics(report, now, run.run_id, made.model_id))
-    return str(made.model_id)
-
-
-def _model_metrics(report: EvalReport, now: int, run_id: str, model_id: str) -> "list[Metric]":
-    from mlflow.entities import Metric
-
-    return [
-        Metric(name, metric.value, now, 0, model_id=model_id, run_id=run_id) for name, metric in report.metrics.items()
-    ]
-
-
 def files(tracking: TrackingConfig, run: TrackedRun, paths: Iterable[Path], folder: str) -> None:
     """Record files under a folder of the run.
 
@@ -327,16 +305,17 @@ def files(tracking: TrackingConfig, run: TrackedRun, paths: Iterable[Path], fold
 
 
 def outcome(tracking: TrackingConfig, run: TrackedRun, summary: RunSummary, sentence: str) -> None:
-    """Record verdict, times, cost and the verdicts of the replay: `planned_NAME` of the plan is NAME here.
+    """Record verdict, times, cost and the verdicts of the replay: `planned/NAME` of the plan is `took/NAME` here.
 
     Raises:
         ServiceError: MLflow does not answer.
     """
-    values = {f"seconds_{entry.name.replace(' ', '_')}": entry.seconds for entry in summary.stages}
-    values["seconds_evaluation"] = sum(s.seconds for s in summary.stages if s.name.startswith("evaluation of "))
-    values |= {f"replay_passed_{story.arm}": float(story.passed) for story in summary.stories}
-    values |= {f"replay_family_passed_{family.arm}": family.passed for family in summary.families}
-    values |= {name: value for name, value in _cost_of(summary).items() if value is not None}
+    took: dict[str, float | None] = {f"seconds_{s.name.replace(' ', '_')}": s.seconds for s in summary.stages}
+    took["seconds_evaluation"] = sum(s.seconds for s in summary.stages if s.name.startswith("evaluation of "))
+    took |= _cost_of(summary)
+    values = {f"took/{name}": value for name, value in took.items() if value is not None}
+    values |= {f"replay/passed_{story.arm}": float(story.passed) for story in summary.stories}
+    values |= {f"replay/family_passed_{family.arm}": family.passed for family in summary.families}
     with mlflow_store.connected(tracking, "record the outcome") as client:
         mlflow_store.log_metrics(client, run.run_id, values)
         mlflow_store.set_tags(client, run.run_id, {"zava.verdict": sentence})

@@ -1,7 +1,7 @@
 """The steps of a training in MLflow: each value written once, whatever was killed in between."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from tasks import mlflow_store
@@ -11,6 +11,10 @@ from tasks.core.training import TrainingMetric
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+# MLflow's UI draws metrics with a common prefix together.
+PREFIX = "training/"
 
 
 class StepLog:
@@ -41,14 +45,20 @@ class StepLog:
             }
             fresh = {place: value for place, value in values.items() if place not in self._written}
             mlflow_store.log_all(
-                client, self._run.run_id, [Metric(name, v, now, step) for (name, step), v in fresh.items()]
+                client, self._run.run_id, [Metric(PREFIX + name, v, now, step) for (name, step), v in fresh.items()]
             )
             self._written.update(fresh)
 
 
 def _steps_in(client: "MlflowClient", run_id: str) -> set[tuple[str, int]]:
-    names = set(client.get_run(run_id).data.metrics) & set(TrainingMetric.model_fields)
-    return {(name, entry.step) for name in names for entry in client.get_metric_history(run_id, name)}
+    return {(name, entry.step) for name, entry in _history(client, run_id)}
+
+
+def _history(client: "MlflowClient", run_id: str) -> "Iterator[tuple[str, Metric]]":
+    there = client.get_run(run_id).data.metrics
+    for name in TrainingMetric.model_fields:
+        if PREFIX + name in there:
+            yield from ((name, entry) for entry in client.get_metric_history(run_id, PREFIX + name))
 
 
 def curve(tracking: TrackingConfig, run: TrackedRun) -> tuple[TrainingMetric, ...]:
@@ -59,7 +69,6 @@ def curve(tracking: TrackingConfig, run: TrackedRun) -> tuple[TrainingMetric, ..
     """
     steps: dict[int, dict[str, float]] = {}
     with mlflow_store.connected(tracking, "read the steps of training") as client:
-        for name in set(client.get_run(run.run_id).data.metrics) & set(TrainingMetric.model_fields):
-            for entry in client.get_metric_history(run.run_id, name):
-                steps.setdefault(entry.step, {})[name] = entry.value
+        for name, entry in _history(client, run.run_id):
+            steps.setdefault(entry.step, {})[name] = entry.value
     return tuple(TrainingMetric.model_validate({"step": step, **steps[step]}) for step in sorted(steps))

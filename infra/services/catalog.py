@@ -7,8 +7,13 @@ from pathlib import Path
 from infra.services.ports import HOST
 from infra.services.supervisor import Service, Supervisor
 
-# Nothing that runs here reports home. Each library has a variable of its own.
-QUIET = {"DO_NOT_TRACK": "true", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+# Nothing that runs here reports home, or asks elsewhere what a traced answer costs. Each library has its own variable.
+QUIET = {
+    "DO_NOT_TRACK": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_MODEL_CATALOG_URI": "",
+}
 
 
 def prefect_home(workspace: Path) -> Path:

@@ -56,13 +56,17 @@ class MemberResult(Record):
 
 
 class FamilyReport(Record):
-    """What one model made of a pack of members; two are comparable when `pack_sha256`, over the members, is equal."""
+    """What one model made of a pack of members; two are comparable when `pack_sha256`, over the members, is equal.
+
+    `traces_path` is the file of its conversations' spans, where they were recorded.
+    """
 
     arm: str
     model_id: str
     pack_sha256: str
     results: tuple[MemberResult, ...]
     seconds: float
+    traces_path: str = ""
 
     @property
     def passed(self) -> int:

@@ -39,7 +39,7 @@ class Stage(Record):
 
 
 class Story(Record):
-    """The replayed story with one arm."""
+    """The replayed story with one arm. `traces_path` is the file of its spans, where they were recorded."""
 
     arm: str
     model_id: str
@@ -48,6 +48,7 @@ class Story(Record):
     calls: int
     seconds: float
     messages: tuple[Message, ...]
+    traces_path: str = ""
 
 
 class Cost(Record):

@@ -7,11 +7,13 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
+from flows.follow_contract import follow_contract
 from flows.retrain import retrain
 from tasks.clients import mlflow_client
 from tasks.core.config import Profile, load_profile
 from tasks.core.errors import TrainingFailedError
 from tasks.core.run import RunSummary, verdict
+from tasks.model_card import keep_card, read_card
 from tests.fake_finetuning import FakeFinetuning
 from tests.loop import Shared
 
@@ -56,11 +58,10 @@ def test_nothing_is_asked_of_the_models_before_the_plan_and_its_figures_stand_be
     assert stages.index("sunset") < stages.index("synthesis") < stages.index("plan") < stages.index("serving")
     found = mlflow_client(ran.profile.tracking).get_run(ran.summary.tracked.run_id).data.metrics
     names = {"evaluation_tokens", "cost", "cost_synthesis", "cost_training", "cost_evaluation"}
-    assert names <= found.keys()
-    assert {f"planned_{name}" for name in names} <= found.keys()
-    assert found["planned_trained_tokens"] > 0  # this provider does not count the real ones
-    assert found["planned_detectable_difference"] > 0
-    assert found["seconds_evaluation"] > found["seconds_evaluation_of_base"] > 0
+    assert {f"{when}/{name}" for name in names for when in ("planned", "took")} <= found.keys()
+    assert found["planned/trained_tokens"] > 0  # this provider does not count the real ones
+    assert found["planned/detectable_difference"] > 0
+    assert found["took/seconds_evaluation"] > found["took/seconds_evaluation_of_base"] > 0
 
 
 def test_a_run_makes_a_better_model_and_can_be_walked_back_to_its_data(ran: Ran) -> None:
@@ -80,11 +81,22 @@ def test_a_run_makes_a_better_model_and_can_be_walked_back_to_its_data(ran: Ran)
     assert run.data.tags["zava.model_id"] == summary.model_id
     assert run.data.tags["zava.train_sha256"] == summary.dataset.train.sha256
     assert run.data.tags["zava.job_id"] in provider.jobs
-    steps = [entry.step for entry in client.get_metric_history(run.info.run_id, "train_loss")]
+    steps = [entry.step for entry in client.get_metric_history(run.info.run_id, "training/train_loss")]
     assert steps == list(range(1, 13))
     assert [entry.path for entry in client.list_artifacts(run.info.run_id, "training")] == ["training/file-result.csv"]
-    names = {child.info.run_name for child in client.search_runs([run.info.experiment_id])}
-    assert {"base", "tuned", "tuned-short", "base-examples"} <= names
+    arms = {child.info.run_name: child for child in client.search_runs([run.info.experiment_id])}
+    assert {"base", "tuned", "tuned-short", "base-examples"} <= arms.keys()
+    assert len({frozenset(arms[arm].data.metrics) - {"tool_name_accuracy"} for arm in ("tuned", "tuned-short")}) == 1
+    # One story and a family of ten, with every answer and call.
+    where = [run.info.experiment_id]
+    held = {arm: client.search_traces(locations=where, run_id=arms[arm].info.run_id) for arm in ("base", "tuned")}
+    assert {arm: len(traces) for arm, traces in held.items()} == {"base": 11, "tuned": 11}
+    story = next(trace for trace in held["tuned"] if trace.info.tags["mlflow.traceName"] == "replay Noah Brown")
+    assert [verdict.value for verdict in story.info.assessments] == [True]
+    [model] = client.search_logged_models(where, f"source_run_id = '{run.info.run_id}'")
+    assert len(client.search_traces(locations=where, model_id=model.model_id)) == 11
+    table = client.load_table(run.info.experiment_id, "evaluation_table.json", [arms["tuned"].info.run_id])
+    assert len(table) == summary.decisions.items
     kept = [entry.path for entry in client.list_artifacts(run.info.run_id, "evaluation")]
     assert kept == ["evaluation/comparison.json", "evaluation/standings.json"]
     with get_client(sync_client=True) as prefect:
@@ -96,7 +108,7 @@ def test_a_run_makes_a_better_model_and_can_be_walked_back_to_its_data(ran: Ran)
     assert any(summary.tracked.address in str(artifact.data) for artifact in artifacts)
     report = Path(summary.report_path).read_text()
     assert "The tuned model is better" in report
-    for text in ("All arms", "base-examples", "Where the gain came from", "text_instead_of_call"):
+    for text in ("All arms", "base-examples", "Where the gain came from", "text instead of call"):
         assert text in report
     assert "The replay family" in report
 
@@ -117,9 +129,26 @@ def test_a_second_run_with_the_same_profile_finds_all_its_work_done(ran: Ran) ->
     reused = {entry.name for entry in second.stages if entry.reused}
     assert {"synthesis", "validation", "upload", "fine-tuning", "training", "evaluation of base"} <= reused
     client = mlflow_client(profile.tracking)
-    assert len(client.get_metric_history(second.tracked.run_id, "train_loss")) == 12
+    assert len(client.get_metric_history(second.tracked.run_id, "training/train_loss")) == 12
     # What the first run took is what this one is planned by.
-    assert client.get_run(second.tracked.run_id).data.metrics["planned_seconds_evaluation"] > 0
+    assert client.get_run(second.tracked.run_id).data.metrics["planned/seconds_evaluation"] > 0
+
+
+def test_word_of_a_new_contract_retrains_only_where_it_is_another_than_the_model_learned(ran: Ran) -> None:
+    # The family is played live; it has nothing to do with it.
+    profile = ran.profile.model_copy(update={"replay": ran.profile.replay.model_copy(update={"seeds": 0})})
+    client = mlflow_client(profile.tracking)
+    experiment = ran.summary.tracked.experiment_id
+    recorded = len(client.search_runs([experiment], "tags.`zava.profile` = 'local'"))
+    assert follow_contract(profile) == []
+    assert len(client.search_runs([experiment], "tags.`zava.profile` = 'local'")) == recorded
+    card = read_card(profile, ran.summary.model_id)
+    assert card is not None
+    keep_card(profile, card.model_copy(update={"contract": card.contract.model_copy(update={"policy_sha256": "old"})}))
+    [found] = follow_contract(profile)
+    assert "the policy changed" in found.note
+    assert len(client.search_runs([experiment], "tags.`zava.profile` = 'local'")) == recorded + 1
+    assert read_card(profile, ran.summary.model_id) == card
 
 
 def test_a_failed_job_fails_the_run_with_the_providers_reason(ran: Ran) -> None:

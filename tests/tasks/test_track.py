@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks import track, track_steps
+from tasks import track, track_model, track_steps
 from tasks.clients import mlflow_client
 from tasks.core.blueprint import Take, TeacherReport, Usage
 from tasks.core.config import Profile, load_profile
@@ -48,12 +48,12 @@ def test_datasets_are_inputs_under_their_own_digests(profile: Profile, tmp_path:
     assert {entry.dataset.digest for entry in held.inputs.dataset_inputs} == {
         sha[:36] for sha in (split.train.sha256, split.valid.sha256, split.heldout.sha256, decisions.sha256)
     }
-    assert held.data.metrics["rows_train"] == 3
-    assert held.data.metrics["funnel_stopped_provenance"] == 2
+    assert held.data.metrics["dataset/rows_train"] == 3
+    assert held.data.metrics["dataset/stopped_provenance"] == 2
     assert held.data.tags["zava.policy_sha256"] == split.policy_sha256
     names = {artifact.path for artifact in client.list_artifacts(run.run_id, "dataset")}
     assert {"dataset/train.jsonl", "dataset/train.meta.jsonl", "dataset/decisions.jsonl"} <= names
-    assert len(client.get_metric_history(run.run_id, "rows_train")) == 1
+    assert len(client.get_metric_history(run.run_id, "dataset/rows_train")) == 1
 
 
 def test_tables_are_recorded_once(profile: Profile, tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_what_a_teacher_took_is_recorded_for_each_conversation_and_in_all(profil
         ("c1", False, 0.25),
     ]
     metrics = client.get_run(run.run_id).data.metrics
-    assert (metrics["teacher_calls"], metrics["teacher_prompt_tokens"], metrics["teacher_cost"]) == (4, 200, 0.75)
+    assert (metrics["teacher/calls"], metrics["teacher/prompt_tokens"], metrics["teacher/cost"]) == (4, 200, 0.75)
 
 
 def test_steps_are_written_once_also_by_a_later_process(profile: Profile) -> None:
@@ -94,7 +94,7 @@ def test_steps_are_written_once_also_by_a_later_process(profile: Profile) -> Non
     again = track_steps.StepLog(profile.tracking, run)
     again(curve)
     again(curve[5:10])
-    history = mlflow_client(profile.tracking).get_metric_history(run.run_id, "train_loss")
+    history = mlflow_client(profile.tracking).get_metric_history(run.run_id, "training/train_loss")
     assert [entry.step for entry in history] == list(range(1, 31))
     assert track_steps.curve(profile.tracking, run) == curve
 
@@ -110,7 +110,7 @@ def test_arms_are_child_runs_with_the_same_names_and_their_intervals(profile: Pr
     run = track.open_run(profile, PREFECT, {})
     compared = runs.a_comparison(tmp_path)
     for report in (compared.base, compared.tuned, compared.tuned):
-        track.arm(profile.tracking, run, report, [Path(report.scores_path)])
+        track.arm(profile.tracking, run, report, runs.a_decision_set(tmp_path), [Path(report.scores_path)])
     track.comparison(profile.tracking, run, compared)
     client = mlflow_client(profile.tracking)
     children = client.search_runs([run.experiment_id], f"tags.`mlflow.parentRunId` = '{run.run_id}'")
@@ -118,23 +118,28 @@ def test_arms_are_child_runs_with_the_same_names_and_their_intervals(profile: Pr
     assert set(children[0].data.metrics) == set(children[1].data.metrics)
     tuned = next(child for child in children if child.info.run_name == "tuned")
     assert tuned.data.metrics["next_tool_call_accuracy"] == 0.9
-    assert tuned.data.metrics["next_tool_call_accuracy_low"] == pytest.approx(0.85)
+    assert tuned.data.metrics["interval/next_tool_call_accuracy_low"] == pytest.approx(0.85)
     assert [artifact.path for artifact in client.list_artifacts(tuned.info.run_id)] == ["tuned.scores.jsonl"]
     parent = client.get_run(run.run_id).data.metrics
-    assert parent["gain_next_tool_call_accuracy"] == pytest.approx(0.6)
+    assert parent["gain/next_tool_call_accuracy"] == pytest.approx(0.6)
 
 
 def test_the_model_points_to_its_job_and_metrics_and_is_made_once(profile: Profile, tmp_path: Path) -> None:
     run = track.open_run(profile, PREFECT, {})
     report = runs.a_report(tmp_path, "tuned", 0.9)
     track.job(profile.tracking, run, runs.a_job())
-    model_id = track.model(profile.tracking, run, runs.a_job(), report)
-    assert track.model(profile.tracking, run, runs.a_job(), report) == model_id
+    model_id = track_model.model(profile.tracking, run, runs.a_job(), report.model_id)
+    assert track_model.model(profile.tracking, run, runs.a_job(), report.model_id) == model_id
+    for _ in range(2):
+        track_model.measured(profile.tracking, run, report)
+    assert track_model.logged(profile.tracking, run, report.model_id) == model_id
+    assert track_model.logged(profile.tracking, run, "base") is None
     held = mlflow_client(profile.tracking).get_logged_model(model_id)
     assert held.source_run_id == run.run_id
     assert held.tags["zava.model_id"] == "ft:base:retail"
     assert held.params["job_id"] == "ftjob-1"
-    assert {metric.key: metric.value for metric in held.metrics}["next_tool_call_accuracy"] == 0.9
+    [metric] = [metric for metric in held.metrics if metric.key == "next_tool_call_accuracy"]
+    assert (metric.value, metric.dataset_name, metric.dataset_digest) == (0.9, "decisions.jsonl", "d" * 36)
 
 
 def test_a_closed_run_has_its_status_and_last_tags(profile: Profile) -> None:
