@@ -1,7 +1,7 @@
 """What runs when: every flow as a deployment of a profile, with its schedules and limits."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +30,7 @@ from flows.evaluate_model import evaluate_model
 from flows.follow_contract import follow_contract
 from flows.promote_model import promote_model, rollback_model
 from flows.reconcile import reconcile
+from flows.results import provide_results
 from flows.retrain import retrain
 from flows.train_model import train_model
 from tasks.core.config import Profile
@@ -78,7 +79,8 @@ def deploy(
     with get_client(sync_client=True) as client:
         _provide_pool(client, profile.deployment.pool, profile.deployment.pool_type)
         limit_id = _provide_limit(client, profile)
-        made = [_register(client, profile, flow, limit_id) for flow in flows]
+        variables = _job_variables(profile, provide_results(profile))
+        made = [_register(client, profile, flow, limit_id, variables) for flow in flows]
         automate(client, profile)
         return _scheduled(client, made, patience_s)
 
@@ -102,7 +104,9 @@ def _provide_limit(client: SyncPrefectClient, profile: Profile) -> UUID:
     return client.read_global_concurrency_limit_by_name(name).id
 
 
-def _register(client: SyncPrefectClient, profile: Profile, flow: Flow[..., Any], limit_id: UUID) -> Deployed:
+def _register(
+    client: SyncPrefectClient, profile: Profile, flow: Flow[..., Any], limit_id: UUID, variables: dict[str, Any]
+) -> Deployed:
     config, schedules = profile.deployment, _schedules(profile, flow)
     wanted = DeploymentCreate(
         flow_id=client.create_flow(flow),
@@ -116,7 +120,7 @@ def _register(client: SyncPrefectClient, profile: Profile, flow: Flow[..., Any],
         concurrency_options=ConcurrencyOptions(collision_strategy=OVERLAP[config.overlap]),
         tags=[TAG, tag_of(profile), f"experiment:{profile.tracking.experiment}"],
         work_pool_name=config.pool,
-        job_variables=_job_variables(profile),
+        job_variables=variables,
         path=config.folder or str(Path.cwd()),
         entrypoint=f"{flow.fn.__module__.replace('.', '/')}.py:{flow.fn.__name__}",
     ).model_dump(mode="json", exclude_unset=True)
@@ -146,11 +150,11 @@ def _schedules(profile: Profile, flow: Flow[..., Any]) -> list[DeploymentSchedul
     return [DeploymentScheduleCreate(schedule=clock, active=True, slug=flow.name)]
 
 
-def _job_variables(profile: Profile) -> dict[str, Any]:
+def _job_variables(profile: Profile, results: Mapping[str, str]) -> dict[str, Any]:
     config = profile.deployment
     given = config.job_variables.get("env") or {}
     beat = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(int(config.lost_after_s / BEATS))}
-    return {**config.job_variables, "env": {**beat, **given}}
+    return {**config.job_variables, "env": {**beat, **results, **given}}
 
 
 def _scheduled(client: SyncPrefectClient, made: list[Deployed], patience_s: float) -> list[Deployed]:
