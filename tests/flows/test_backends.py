@@ -153,8 +153,16 @@ def test_a_second_machine_fetches_dataset_and_report(team: Team, summary: RunSum
     assert fetched == Path(summary.report_path).read_bytes()
 
 
-def test_the_results_of_a_run_and_its_parts_are_in_the_bucket(team: Team, summary: RunSummary) -> None:
-    assert len(team.keys("zava/results/")) >= 5
+def test_another_process_reads_the_result_of_a_run_from_the_bucket(team: Team, summary: RunSummary) -> None:
+    assert team.keys("zava/results/")
+    program = (
+        "import json, sys; from prefect.client.orchestration import get_client; "
+        "print(json.dumps(get_client(sync_client=True).read_flow_run(sys.argv[1]).state.result()))"
+    )
+    address = {"PREFECT_API_URL": str(PREFECT_API_URL.value()), "PREFECT_HOME": str(PREFECT_HOME.value())}
+    command = [sys.executable, "-c", program, str(summary.prefect.run_id)]
+    told = subprocess.run(command, env=os.environ | address, capture_output=True, text=True, check=True)
+    assert RunSummary.model_validate_json(told.stdout.splitlines()[-1]) == summary
 
 
 def test_what_a_deployment_is_told_are_settings_of_prefect(team: Team) -> None:
