@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install run test lint stop clean base faults bench teacher docs
+.PHONY: help install run test lint stop clean base faults bench audit teacher docs
 
 help: ## Say what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -14,7 +14,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Zava needs Python 3.11 or later; this is " + sys.version.split()[0] + ". Say PYTHON=/path/to/python3.11.") if sys.version_info < (3, 11) else None'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) (a few minutes the first time) ..."
-	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[aws,azure,local,postgres,test]'
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[auth,aws,azure,local,postgres,test]'
 	@touch $(STAMP)
 
 install: $(STAMP) ## Make .venv and install, if anything changed
@@ -38,6 +38,9 @@ faults: install ## Break the provider at random in 1,000 runs and kill workers a
 
 bench: install ## Run the benchmarks
 	@for bench in tests/bench/bench_*.py; do $(BIN)/python -m tests.bench.$$(basename $$bench .py) || exit 1; done
+
+audit: install ## Ask PyPI whether pinned versions are known to be vulnerable
+	$(BIN)/python -m infra.audit constraints.txt
 
 teacher: install ## Let the champion of the last `make run` hold 24 conversations as the teacher's agent; its server must run
 	$(BIN)/python -m tests.bench.own_teacher

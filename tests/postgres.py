@@ -17,8 +17,8 @@ PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 
 
 @contextmanager
-def running() -> Iterator[str]:
-    """Run a server on a free port, its tests skipped where there is none; yield `zava@HOST:PORT`."""
+def running(port: int | None = None, user: str = "zava", password: str | None = None) -> Iterator[str]:
+    """Run a server, its tests skipped where there is none; yield `zava@HOST:PORT`. Left out: a free port, no password."""
     if not PROGRAMS:
         pytest.skip("no PostgreSQL server under /usr/lib/postgresql: apt-get install postgresql")
     root = os.getuid() == 0
@@ -26,16 +26,20 @@ def running() -> Iterator[str]:
         pytest.skip("PostgreSQL does not run as root and there is no user 'postgres'")
     as_user: dict[str, str] = {"user": "postgres"} if root else {}
     binaries, folder = PROGRAMS[-1].parent, Path(mkdtemp(prefix="zava-pg-"))
+    secret = folder / "password"
+    secret.write_text(password or "")
     if root:
         shutil.chown(folder, "postgres")
-    port = free_port()
+        shutil.chown(secret, "postgres")
+    port = port or free_port()
+    access = ["-A", "scram-sha-256", "--pwfile", str(secret)] if password else ["-A", "trust"]
     data, control = folder / "data", [str(binaries / "pg_ctl"), "-D", str(folder / "data"), "-w"]
     quiet = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder, **as_user}
     try:
-        subprocess.run([str(binaries / "initdb"), "-D", str(data), "-A", "trust", "-U", "zava"], **quiet)  # type: ignore[call-overload]
+        subprocess.run([str(binaries / "initdb"), "-D", str(data), *access, "-U", user], **quiet)  # type: ignore[call-overload]
         options = f"-h 127.0.0.1 -p {port} -k {folder} -c fsync=off"
         subprocess.run([*control, "-l", str(folder / "log"), "-o", options, "start"], **quiet)  # type: ignore[call-overload]
-        yield f"zava@127.0.0.1:{port}"
+        yield f"{user}@127.0.0.1:{port}"
     finally:
         subprocess.run([*control, "-m", "immediate", "stop"], **(quiet | {"check": False}))  # type: ignore[call-overload]
         shutil.rmtree(folder)
