@@ -79,7 +79,7 @@ def deploy(
     with get_client(sync_client=True) as client:
         _provide_pool(client, profile.deployment.pool, profile.deployment.pool_type)
         limit_id = _provide_limit(client, profile)
-        variables = _job_variables(profile, provide_results(profile))
+        variables = job_variables(profile, provide_results(profile))
         made = [_register(client, profile, flow, limit_id, variables) for flow in flows]
         automate(client, profile)
         return _scheduled(client, made, patience_s)
@@ -107,22 +107,22 @@ def _provide_limit(client: SyncPrefectClient, profile: Profile) -> UUID:
 def _register(
     client: SyncPrefectClient, profile: Profile, flow: Flow[..., Any], limit_id: UUID, variables: dict[str, Any]
 ) -> Deployed:
-    config, schedules = profile.deployment, _schedules(profile, flow)
+    config, clocks = profile.deployment, schedules(profile, flow)
     wanted = DeploymentCreate(
         flow_id=client.create_flow(flow),
         name=profile.name,
         description=flow.description,
-        schedules=schedules,
+        schedules=clocks,
         parameters={"profile": profile.model_dump(mode="json")},
         parameter_openapi_schema=flow.parameters.model_dump(exclude_unset=True),
         # Each run checks its profile itself; Prefect would take 0.2 s of CPU for it whenever a run is created.
         enforce_parameter_schema=False,
         concurrency_options=ConcurrencyOptions(collision_strategy=OVERLAP[config.overlap]),
-        tags=[TAG, tag_of(profile), f"experiment:{profile.tracking.experiment}"],
+        tags=tags(profile),
         work_pool_name=config.pool,
         job_variables=variables,
         path=config.folder or str(Path.cwd()),
-        entrypoint=f"{flow.fn.__module__.replace('.', '/')}.py:{flow.fn.__name__}",
+        entrypoint=entrypoint(flow),
     ).model_dump(mode="json", exclude_unset=True)
     # Asked for directly: the client's own call knows no shared limit, and would remove this one for all.
     shared = {"global_concurrency_limit_id": str(limit_id) if flow.name in TRAINING else None}
@@ -133,11 +133,26 @@ def _register(
             raise
         raise ConfigError(f"Prefect refuses {flow.name}/{profile.name}: {error.response.text}") from error
     deployment_id = UUID(made.json()["id"])
-    clock = next((one.schedule for one in schedules if isinstance(one.schedule, CronSchedule)), None)
+    clock = next((one.schedule for one in clocks if isinstance(one.schedule, CronSchedule)), None)
     return Deployed(flow.name, profile.name, deployment_id, clock)
 
 
-def _schedules(profile: Profile, flow: Flow[..., Any]) -> list[DeploymentScheduleCreate]:
+def tags(profile: Profile) -> list[str]:
+    """Return the tags of a profile's deployments, which their runs inherit."""
+    return [TAG, tag_of(profile), f"experiment:{profile.tracking.experiment}"]
+
+
+def entrypoint(flow: Flow[..., Any]) -> str:
+    """Return where a flow lies under the folder of the project."""
+    return f"{flow.fn.__module__.replace('.', '/')}.py:{flow.fn.__name__}"
+
+
+def schedules(profile: Profile, flow: Flow[..., Any]) -> list[DeploymentScheduleCreate]:
+    """Return when a flow begins by itself.
+
+    Raises:
+        ConfigError: A cron expression is wrong.
+    """
     wanted = {str(name): schedule for name, schedule in profile.deployment.schedules.items()}.get(flow.name)
     if wanted is None:
         return []
@@ -150,7 +165,8 @@ def _schedules(profile: Profile, flow: Flow[..., Any]) -> list[DeploymentSchedul
     return [DeploymentScheduleCreate(schedule=clock, active=True, slug=flow.name)]
 
 
-def _job_variables(profile: Profile, results: Mapping[str, str]) -> dict[str, Any]:
+def job_variables(profile: Profile, results: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the work pool is told of each run; `results` are the variables that say where those are kept."""
     config = profile.deployment
     given = config.job_variables.get("env") or {}
     beat = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(int(config.lost_after_s / BEATS))}

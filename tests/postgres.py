@@ -18,7 +18,7 @@ PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 
 @contextmanager
 def running(port: int | None = None, user: str = "zava", password: str | None = None) -> Iterator[str]:
-    """Run a server, its tests skipped where there is none; yield `zava@HOST:PORT`. Left out: a free port, no password."""
+    """Run a server, on a free port by default, its tests skipped where there is none; yield `zava@HOST:PORT`."""
     if not PROGRAMS:
         pytest.skip("no PostgreSQL server under /usr/lib/postgresql: apt-get install postgresql")
     root = os.getuid() == 0

@@ -1,7 +1,9 @@
 """`zava deploy`: the loop by the clock and by the button, run by a worker."""
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.table import Table
 
 from flows.cli.common import JsonOption, ProfileOption, SetOption, err, out, print_json, read_profile
@@ -13,7 +15,18 @@ if TYPE_CHECKING:
     from tasks.core.config import Profile
 
 
-def deploy(profile: ProfileOption = "local", overrides: SetOption = None, as_json: JsonOption = False) -> None:
+FileOption = Annotated[
+    Path | None,
+    typer.Option("--file", metavar="FILE", help="Register nothing; write a prefect.yaml for `prefect deploy`."),
+]
+
+
+def deploy(
+    profile: ProfileOption = "local",
+    overrides: SetOption = None,
+    file: FileOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Register every flow with Prefect, by the `deployment` of the profile, and start the worker that runs them.
 
     Schedules, the work pool, one retraining at a time, alerts and what happens to lost runs are keys of that section.
@@ -27,6 +40,11 @@ def deploy(profile: ProfileOption = "local", overrides: SetOption = None, as_jso
     from tasks.files import write_atomically
 
     config = read_profile(profile, overrides)
+    if file is not None:
+        from flows.prefect_file import prefect_file
+
+        write_atomically(file, prefect_file(config).encode())
+        return
     start(config)
     prepare_clients(config)
     from flows.deployments import deploy as register
@@ -66,7 +84,7 @@ def _table(made: "list[Deployed]") -> Table:
 
 def _hint(config: "Profile") -> str:
     pool = config.deployment.pool
-    where = f"http://127.0.0.1:{config.services.prefect_port}/deployments"
-    if config.deployment.pool_type == "process":
+    where = f"{config.services.prefect}/deployments"
+    if config.deployment.pool_type == "process" and not config.services.prefect_url:
         return f"The worker of pool {pool!r} runs them; begin one by hand on {where}"
     return f"Begin one by hand on {where}; they wait for a worker: prefect worker start --pool {pool}"
