@@ -88,7 +88,7 @@ def test_every_flow_is_registered_with_its_form_its_tags_and_its_limit(
         assert "SynthesisConfig" in kept.parameter_openapi_schema["definitions"]
         assert Profile.model_validate(kept.parameters["profile"]) == changed
         limited = kept.global_concurrency_limit is not None
-        assert limited == (one.flow in {"retrain", "train-model"})
+        assert limited == (one.flow in {"retrain", "train-model", "follow-contract"})
     pool = client.read_work_pool("zava")
     assert pool.type == "process"
 
