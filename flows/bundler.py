@@ -26,7 +26,9 @@ MOST_WAITING = 1000
 CALL_S = 40.0
 WAIT_S = 60.0
 # Prefect on SQLite reads before it writes, and is refused ("database is locked") where it wrote elsewhere in between.
-PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0)
+# What is refused is asked for again, in smaller bundles, which take less time; for so long, with such pauses.
+RETRY_S = 30.0
+FIRST_PAUSE_S, LAST_PAUSE_S = 0.05, 1.0
 # The last two: something else than Prefect answered.
 AWAY = (httpx.HTTPError, PrefectHTTPStatusError, TimeoutError, ObjectNotFound, ValueError, KeyError)
 
@@ -51,6 +53,7 @@ class Bundler:
         self._name = deployment
         self._waiting: asyncio.Queue[_Waiting] = asyncio.Queue(MOST_WAITING)
         self._deployments: dict[str, UUID] = {}
+        self._size = BUNDLE
         self._client: PrefectClient | None = None
 
     @asynccontextmanager
@@ -94,21 +97,26 @@ class Bundler:
                 await self._call(flow, list(together))
 
     async def _call(self, flow: str, bundle: list[_Waiting]) -> None:
-        """Begin the runs of a bundle; what fails is asked for again, a few times."""
-        error = ""
-        for pause_s in PAUSES_S:
-            left = [one for one in bundle if not one.run.done()]
-            if not left:
-                return
-            results = await self._results(flow, left)
-            for one, result in zip(left, results, strict=True):
+        """Begin the runs of a bundle; what is refused is asked for again."""
+        pause_s, ends = FIRST_PAUSE_S, anyio.current_time() + RETRY_S
+        while left := [one for one in bundle if not one.run.done()]:
+            part = left[: self._size]
+            results = await self._results(flow, part)
+            for one, result in zip(part, results, strict=True):
                 if result.get("flow_run_id") and not one.run.done():
                     one.run.set_result(UUID(result["flow_run_id"]))
-            error = next((str(result.get("error")) for result in results if not result.get("flow_run_id")), "")
-            await anyio.sleep(pause_s if error else 0)
-        for one in bundle:
-            if not one.run.done():
-                one.run.set_exception(BusyError(error))
+            refused = [str(result.get("error")) for result in results if not result.get("flow_run_id")]
+            if not refused:
+                self._size, pause_s = min(2 * self._size, BUNDLE), FIRST_PAUSE_S
+                continue
+            if anyio.current_time() > ends:
+                for one in left:
+                    if not one.run.done():
+                        one.run.set_exception(BusyError(refused[0]))
+                return
+            self._size = max(self._size // 2, 1)
+            await anyio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LAST_PAUSE_S)
 
     async def _results(self, flow: str, bundle: list[_Waiting]) -> list[dict[str, Any]]:
         try:

@@ -1,11 +1,17 @@
 """A conversation of a person with a model that works in the shop, step by step."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
+from uuid import uuid4
 
+import httpx2
+
+from tasks import tracing
 from tasks.aloud import aloud
-from tasks.clients import async_openai_client
+from tasks.artifacts import summaries
+from tasks.clients import async_openai_client, is_local
 from tasks.core.change import Change, between
 from tasks.core.config import Profile
 from tasks.core.conversation import Message
@@ -54,11 +60,15 @@ def told(event: Event) -> dict[str, Any]:
 
 
 class Talk:
-    """One conversation on a sandbox of its own; the model may be another one from turn to turn."""
+    """One conversation on a sandbox of its own; the model may be another one from turn to turn.
+
+    Where MLflow answers, each turn is a trace there, of the run that made the model; a conversation's share an id.
+    """
 
     def __init__(self, profile: Profile, model_id: str, guard: Guard = "off") -> None:
         """Begin with nothing said."""
         self.model_id = model_id
+        self.id = uuid4().hex
         self.messages: list[Message] = []
         self.changes: tuple[Change, ...] = ()
         self._profile = profile
@@ -88,6 +98,7 @@ class Talk:
         """Begin the conversation anew, with the shop as it was at the start."""
         await drop_sandbox(self.address, self._sandbox)
         self._sandbox, self.messages, self.changes = new_sandbox(), self.messages[:1], ()
+        self.id = uuid4().hex
 
     async def end(self) -> None:
         """Drop the sandbox."""
@@ -107,8 +118,13 @@ class Talk:
         before = list(self.messages)
         self.messages.append(Message(role="user", content=words))
         try:
+            recorded = await asyncio.to_thread(_answers, self._profile.tracking.mlflow_uri)
             async with open_remote_shop(self.address, self._sandbox) as shop:
-                await self._answered(shop, watch)
+                with (
+                    _traced(self._profile, self.model_id, recorded=recorded),
+                    tracing.conversation("chat", self.id, self.model_id, self.messages),
+                ):
+                    await self._answered(shop, watch)
         except (ZavaError, asyncio.CancelledError):
             self.messages = before if len(self.messages) == len(before) + 1 else _answered_calls(self.messages)
             raise
@@ -131,6 +147,27 @@ class Talk:
         if made := between(self.changes, now):
             watch(Changed(changes=made))
         self.changes = now
+
+
+@contextmanager
+def _traced(profile: Profile, model_id: str, *, recorded: bool) -> Iterator[None]:
+    """Send what is said to the experiment of the profile, linked to the run that the model is from."""
+    runs = list(summaries(profile)) if recorded else []
+    if not runs:
+        yield
+        return
+    own = [run.tracked for run in runs if run.model_id == model_id]
+    headers = {"x-mlflow-experiment-id": runs[0].tracked.experiment_id}
+    headers |= {"x-mlflow-run-id": own[0].run_id} if own else {}
+    with tracing.sent_to(f"{profile.tracking.mlflow_uri}/v1/traces", headers):
+        yield
+
+
+def _answers(address: str) -> bool:
+    try:
+        return httpx2.get(f"{address}/health", timeout=2.0, trust_env=not is_local(address)).is_success
+    except (httpx2.HTTPError, httpx2.InvalidURL):
+        return False
 
 
 def _answered_calls(messages: list[Message]) -> list[Message]:

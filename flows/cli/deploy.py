@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 FileOption = Annotated[
     Path | None,
-    typer.Option("--file", metavar="FILE", help="Register nothing; write a prefect.yaml for `prefect deploy`."),
+    typer.Option("--file", metavar="FILE", help="Register nothing; write a prefect.yaml for prefect deploy."),
 ]
 
 

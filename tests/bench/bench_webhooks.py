@@ -1,8 +1,9 @@
 """Many messages at once on one receiver and one Prefect server: right answers, flat memory, time to an answer.
 
-    python -m tests.bench.bench_webhooks [--messages 10000] [--at-once 50]
+    python -m tests.bench.bench_webhooks [--messages 10000] [--at-once 50] [--postgres]
 
-A tenth are repetitions of earlier ones, and a tenth are forged. Receiver and server are processes of their own.
+A tenth are repetitions of earlier ones, and a tenth are forged. Receiver and server are processes of their own. With
+`--postgres` Prefect stands on a PostgreSQL server of its own, as it does for a team, instead of SQLite.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
@@ -28,6 +29,7 @@ from infra.services import catalog
 from infra.services.supervisor import Supervisor
 from tasks.core.config import Profile, load_profile
 from tasks.files import write_atomically
+from tests import postgres
 from tests.ports import free_port
 from tests.receiving import SECRET, signed
 
@@ -135,9 +137,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--messages", type=int, default=10_000)
     parser.add_argument("--at-once", type=int, default=50)
+    parser.add_argument("--postgres", action="store_true")
     options = parser.parse_args()
     os.environ["ZAVA_HOOK_RETRAIN_SECRET"] = SECRET
-    with tempfile.TemporaryDirectory() as folder, services(Path(folder)) as (profile, receiver):
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        if options.postgres:
+            url = f"postgresql+asyncpg://{stack.enter_context(postgres.running())}/postgres"
+            os.environ["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = url
+        profile, receiver = stack.enter_context(services(Path(folder)))
         [status] = receiver.status()
         address, process = f"http://127.0.0.1:{profile.services.webhook_port}", psutil.Process(status.pid)
         began = time.perf_counter()

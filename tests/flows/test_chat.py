@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from rich.console import Console
 
 from flows.cli.beside import Columns
@@ -13,9 +14,12 @@ from flows.cli.steps import Shown
 from tasks.core.conversation import ToolCall
 from tasks.episode import Called, Spoke
 from tasks.replay_add import read_transcript
+from tasks.report import write_report
 from tasks.talk import Heard
+from tests import runs
 from tests.fake_finetuning import FakeFinetuning
 from tests.loop import model_of
+from tests.receiving_spans import collector
 from tests.shell import settings, zava
 from tests.terminal import Terminal, plain
 from tests.worlds import served
@@ -25,6 +29,11 @@ from zava_mcp.seed import generate_shop
 from zava_mcp.snapshot import save_snapshot
 
 NOAH = "I am Noah Brown, zip 80279, change my address to 415 Maple Avenue, Apt 203, Denver, CO 80202, USA"
+
+
+def attribute(span: Span, name: str) -> str:
+    """Return the text of an attribute."""
+    return next(one.value.string_value for one in span.attributes if one.key == name)
 
 
 @pytest.fixture
@@ -75,6 +84,22 @@ def test_a_person_folds_switches_saves_keeps_and_resets(where: list[str], tmp_pa
     said = [message.content for message in read_transcript(tmp_path / "talk.json") if message.role == "user"]
     assert said == [NOAH, "yes"]
     assert len(list((tmp_path / "replay").glob("chat-*.jsonl"))) == 1
+
+
+def test_each_turn_is_a_trace_of_the_run_that_made_the_model(where: list[str], tmp_path: Path) -> None:
+    write_report(runs.a_summary(tmp_path, model_id="ft:1"), tmp_path / "workspace" / "runs" / "m1")
+    with collector() as (mlflow, received):
+        there = settings(tmp_path, tracking__mlflow_uri=mlflow)
+        code, _, _ = zava("chat", "-m", "ft:1", *where, *there, given=f"{NOAH}\nyes\n/reset\nHello\n/exit\n")
+    assert code == 0
+    linked = {(one.headers["x-mlflow-experiment-id"], one.headers["x-mlflow-run-id"]) for one in received}
+    assert linked == {("1", "m1")}
+    spans = [span for one in received for span in one.spans]
+    turns = [span for span in spans if not span.parent_span_id]
+    assert [span.name for span in turns] == ["chat"] * 3
+    first, second, anew = (attribute(span, "gen_ai.conversation.id") for span in turns)
+    assert first == second != anew
+    assert sum(span.name == "execute_tool update_address" for span in spans) == 1
 
 
 def test_two_models_answer_side_by_side_each_on_a_shop_of_its_own(where: list[str]) -> None:

@@ -194,8 +194,13 @@ def test_a_body_that_does_not_arrive_is_not_waited_for(address: str, monkeypatch
 
 
 def test_without_prefect_a_message_is_put_off_and_taken_when_it_comes_again(
-    deployed: tuple[Profile, dict[str, Deployed]], address: str, client: SyncPrefectClient, retrain: Deployed
+    deployed: tuple[Profile, dict[str, Deployed]],
+    address: str,
+    client: SyncPrefectClient,
+    retrain: Deployed,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(bundler, "RETRY_S", 1.0)
     before, message_id = len(runs(client, retrain)), uuid4().hex
     with (
         temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api"}),
@@ -207,6 +212,31 @@ def test_without_prefect_a_message_is_put_off_and_taken_when_it_comes_again(
     assert (answer.status_code, answer.headers["retry-after"], ready.status_code) == (503, "30", 503)
     assert send(address, "retrain", MIX, message_id).status_code == 202
     assert len(runs(client, retrain)) == before + 1
+
+
+def test_what_prefect_refuses_is_asked_for_again_in_smaller_bundles(
+    deployed: tuple[Profile, dict[str, Deployed]],
+    client: SyncPrefectClient,
+    retrain: Deployed,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    created = Bundler._created
+    asked: list[int] = []
+
+    async def locked(self: Bundler, flow: str, wanted: list[DeploymentFlowRunCreate]) -> list[dict[str, object]]:
+        asked.append(len(wanted))
+        if len(wanted) > 3:
+            return [{"flow_run_id": None, "error": "database is locked"}] * len(wanted)
+        return await created(self, flow, wanted)
+
+    monkeypatch.setattr(Bundler, "_created", locked)
+    before = len(runs(client, retrain))
+    with receiving(receiver(deployed[0])) as alone, ThreadPoolExecutor(30) as pool:
+        answers = list(pool.map(lambda _: send(alone, "retrain", MIX), range(30)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["run"] for answer in answers}) == 30
+    assert len(runs(client, retrain)) == before + 30
+    assert max(asked) > 3
 
 
 def test_more_than_can_wait_are_put_off_at_once(
