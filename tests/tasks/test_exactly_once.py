@@ -129,7 +129,7 @@ class Workers(RuleBasedStateMachine):
         assert succeeded == [job.job_id], "a job is lost"
         assert [entry.job_id for entry in self.ledger.entries()] == [job.job_id]
         with mlflow_store.connected(self.tracking, "read the steps") as client:
-            history = client.get_metric_history(self.run.run_id, "train_loss")
+            history = client.get_metric_history(self.run.run_id, "training/train_loss")
         assert [entry.step for entry in history] == list(range(1, STEPS + 1))
 
     @property
