@@ -30,7 +30,7 @@ WAIT_S = 60.0
 RETRY_S = 30.0
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.05, 1.0
 # The last two: something else than Prefect answered.
-AWAY = (httpx.HTTPError, PrefectHTTPStatusError, TimeoutError, ObjectNotFound, ValueError, KeyError)
+AWAY = (httpx.HTTPError, PrefectHTTPStatusError, TimeoutError, ValueError, KeyError)
 
 
 class BusyError(Exception):
@@ -101,7 +101,13 @@ class Bundler:
         pause_s, ends = FIRST_PAUSE_S, anyio.current_time() + RETRY_S
         while left := [one for one in bundle if not one.run.done()]:
             part = left[: self._size]
-            results = await self._results(flow, part)
+            try:
+                results = await self._results(flow, part)
+            except ObjectNotFound as error:
+                # Asking again would keep up everybody else.
+                self._deployments.clear()
+                _give_up(left, f"{flow}/{self._name} is not deployed; run `zava deploy` ({error!r})")
+                return
             for one, result in zip(part, results, strict=True):
                 if result.get("flow_run_id") and not one.run.done():
                     one.run.set_result(UUID(result["flow_run_id"]))
@@ -110,9 +116,7 @@ class Bundler:
                 self._size, pause_s = min(2 * self._size, BUNDLE), FIRST_PAUSE_S
                 continue
             if anyio.current_time() > ends:
-                for one in left:
-                    if not one.run.done():
-                        one.run.set_exception(BusyError(refused[0]))
+                _give_up(left, refused[0])
                 return
             self._size = max(self._size // 2, 1)
             await anyio.sleep(pause_s)
@@ -141,3 +145,9 @@ class Bundler:
         if len(results) != len(wanted):
             raise ValueError(f"{len(results)} results for {len(wanted)} runs")
         return results
+
+
+def _give_up(waiting: list[_Waiting], why: str) -> None:
+    for one in waiting:
+        if not one.run.done():
+            one.run.set_exception(BusyError(why))

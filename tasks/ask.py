@@ -138,15 +138,20 @@ def _read(body: object, latency_s: float) -> Answer:
         return Answer(error="filtered", error_message=_text(message["refusal"]), latency_s=latency_s)
     usage = body.get("usage")
     counts = usage if isinstance(usage, dict) else {}
-    content = message.get("content")
+    content, calls = message.get("content"), message.get("tool_calls") or []
     return Answer(
         content=_text(content) if isinstance(content, str) else None,
-        tool_calls=tuple(_read_call(call) for call in message.get("tool_calls") or ()),
+        # What is no list of calls is no answer in words either: one call, of nothing.
+        tool_calls=tuple(_read_call(call) for call in (calls if isinstance(calls, list) else [calls])),
         finish_reason=_text(choice.get("finish_reason")) or None,
         latency_s=latency_s,
-        prompt_tokens=counts.get("prompt_tokens") or 0,
-        completion_tokens=counts.get("completion_tokens") or 0,
+        prompt_tokens=_count(counts.get("prompt_tokens")),
+        completion_tokens=_count(counts.get("completion_tokens")),
     )
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and value > 0 else 0
 
 
 def _read_call(call: Any) -> ToolCall:

@@ -1,5 +1,6 @@
 """Messages from outside, on a real port and a real Prefect server: those that may begin a run begin one."""
 
+import asyncio
 import json
 import socket
 from collections.abc import Iterator
@@ -240,6 +241,18 @@ def test_what_prefect_refuses_is_asked_for_again_in_smaller_bundles(
     assert len({answer.json()["run"] for answer in answers}) == 30
     assert len(runs(client, retrain)) == before + 30
     assert max(asked) > 3
+
+
+def test_a_flow_that_is_not_deployed_keeps_nobody_up(prefect_server: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundler, "RETRY_S", 1e6)
+
+    async def asked() -> None:
+        one = Bundler("nobody")
+        async with one.open():
+            await one.begin("retrain", {}, [], uuid4().hex)
+
+    with pytest.RaisesGroup(pytest.RaisesExc(bundler.BusyError, match="run `zava deploy`")):
+        asyncio.run(asked())
 
 
 def test_more_than_can_wait_are_put_off_at_once(
