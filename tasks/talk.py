@@ -11,7 +11,7 @@ import httpx2
 from tasks import tracing
 from tasks.aloud import aloud
 from tasks.artifacts import summaries
-from tasks.clients import async_openai_client, is_local
+from tasks.clients import async_openai_client, is_local, mlflow_login
 from tasks.core.change import Change, between
 from tasks.core.config import Profile
 from tasks.core.conversation import Message
@@ -118,10 +118,10 @@ class Talk:
         before = list(self.messages)
         self.messages.append(Message(role="user", content=words))
         try:
-            recorded = await asyncio.to_thread(_answers, self._profile.tracking.mlflow_uri)
+            headers = await asyncio.to_thread(_trace_headers, self._profile, self.model_id)
             async with open_remote_shop(self.address, self._sandbox) as shop:
                 with (
-                    _traced(self._profile, self.model_id, recorded=recorded),
+                    _traced(self._profile.tracking.mlflow_uri, headers),
                     tracing.conversation("chat", self.id, self.model_id, self.messages),
                 ):
                     await self._answered(shop, watch)
@@ -149,17 +149,26 @@ class Talk:
         self.changes = now
 
 
-@contextmanager
-def _traced(profile: Profile, model_id: str, *, recorded: bool) -> Iterator[None]:
-    """Send what is said to the experiment of the profile, linked to the run that the model is from."""
-    runs = list(summaries(profile)) if recorded else []
+def _trace_headers(profile: Profile, model_id: str) -> dict[str, str] | None:
+    """Return how to send spans to the experiment of the profile, linked to the run that the model is from.
+
+    None where MLflow does not answer, or no run was recorded yet.
+    """
+    runs = list(summaries(profile)) if _answers(profile.tracking.mlflow_uri) else []
     if not runs:
+        return None
+    own = [run.tracked for run in runs if run.model_id == model_id]
+    linked = {"x-mlflow-run-id": own[0].run_id} if own else {}
+    return {"x-mlflow-experiment-id": runs[0].tracked.experiment_id, **linked, **mlflow_login()}
+
+
+@contextmanager
+def _traced(mlflow_uri: str, headers: dict[str, str] | None) -> Iterator[None]:
+    """Send what is said to MLflow, where it is known how."""
+    if headers is None:
         yield
         return
-    own = [run.tracked for run in runs if run.model_id == model_id]
-    headers = {"x-mlflow-experiment-id": runs[0].tracked.experiment_id}
-    headers |= {"x-mlflow-run-id": own[0].run_id} if own else {}
-    with tracing.sent_to(f"{profile.tracking.mlflow_uri}/v1/traces", headers):
+    with tracing.sent_to(f"{mlflow_uri}/v1/traces", headers):
         yield
 
 

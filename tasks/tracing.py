@@ -5,6 +5,7 @@ wants them opens `written_to` or `sent_to` around the conversation; the loop kno
 """
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -25,6 +26,8 @@ from tasks.core.evaluation import Answer
 from tasks.files import write_atomically
 
 AGENT = "zava-retail"
+SENDING_S = 10  # at most, for a batch of spans
+LAST_SPANS = "last spans"  # the thread that sends what is left when a conversation is over
 # Attributes of a conversation's span beside those of the conventions.
 MODEL, PASSED, REASONS, STORY = "gen_ai.request.model", "zava.passed", "zava.reasons", "gen_ai.conversation.id"
 
@@ -33,32 +36,43 @@ _tracer: ContextVar[Tracer] = ContextVar("tracer")
 _SILENT = NoOpTracer()
 
 
-@contextmanager
-def _recording(processor: SpanProcessor) -> Iterator[None]:
+def _provider(processor: SpanProcessor) -> TracerProvider:
     provider = TracerProvider(resource=Resource.create({"service.name": "zava"}), shutdown_on_exit=False)
     provider.add_span_processor(processor)
+    return provider
+
+
+@contextmanager
+def _recorded_by(provider: TracerProvider) -> Iterator[None]:
     token = _tracer.set(provider.get_tracer("zava"))
     try:
         yield
     finally:
         _tracer.reset(token)
-        provider.shutdown()
 
 
 @contextmanager
 def written_to(path: Path) -> Iterator[None]:
     """Write the spans of what happens meanwhile into a file, as an OTLP request, unless it fails."""
     memory = InMemorySpanExporter()
-    with _recording(SimpleSpanProcessor(memory)):
+    with _recorded_by(_provider(SimpleSpanProcessor(memory))):
         yield
         write_atomically(path, encode_spans(memory.get_finished_spans()).SerializeToString())
 
 
 @contextmanager
 def sent_to(address: str, headers: Mapping[str, str]) -> Iterator[None]:
-    """Send the spans of what happens meanwhile to an OTLP endpoint, in the background; a lost one is logged."""
-    with _recording(BatchSpanProcessor(OTLPSpanExporter(address, headers=dict(headers), timeout=10))):
-        yield
+    """Send the spans of what happens meanwhile to an OTLP endpoint, in the background; a lost one is logged.
+
+    Only the end of the process waits for the last ones.
+    """
+    provider = _provider(BatchSpanProcessor(OTLPSpanExporter(address, headers=dict(headers), timeout=SENDING_S)))
+    try:
+        with _recorded_by(provider):
+            yield
+    finally:
+        # It sends what is left, which takes as long as the other side lets it; here it would hold up all that go on.
+        threading.Thread(target=provider.shutdown, name=LAST_SPANS).start()
 
 
 @contextmanager

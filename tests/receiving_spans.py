@@ -10,6 +10,8 @@ from typing import NamedTuple
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from tasks.tracing import LAST_SPANS
+
 
 class Sent(NamedTuple):
     """One request: its headers, by lower-case name, and its spans."""
@@ -18,9 +20,19 @@ class Sent(NamedTuple):
     spans: list[Span]
 
 
+def await_spans() -> None:
+    """Wait until all that is still being sent in the background is there."""
+    for thread in threading.enumerate():
+        if thread.name == LAST_SPANS:
+            thread.join()
+
+
 @contextmanager
-def collector() -> Iterator[tuple[str, list[Sent]]]:
-    """Serve on a free port of 127.0.0.1; yield the address and what comes."""
+def collector(open_gate: threading.Event | None = None) -> Iterator[tuple[str, list[Sent]]]:
+    """Serve on a free port of 127.0.0.1; yield the address and what comes.
+
+    What is posted is answered only once the gate is open, where there is one.
+    """
     received: list[Sent] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -30,6 +42,8 @@ def collector() -> Iterator[tuple[str, list[Sent]]]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
+            if open_gate:
+                open_gate.wait()
             if self.headers.get("content-encoding") == "gzip":
                 body = gzip.decompress(body)
             resources = ExportTraceServiceRequest.FromString(body).resource_spans

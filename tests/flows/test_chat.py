@@ -19,7 +19,7 @@ from tasks.talk import Heard
 from tests import runs
 from tests.fake_finetuning import FakeFinetuning
 from tests.loop import model_of
-from tests.receiving_spans import collector
+from tests.receiving_spans import await_spans, collector
 from tests.shell import settings, zava
 from tests.terminal import Terminal, plain
 from tests.worlds import served
@@ -91,6 +91,7 @@ def test_each_turn_is_a_trace_of_the_run_that_made_the_model(where: list[str], t
     with collector() as (mlflow, received):
         there = settings(tmp_path, tracking__mlflow_uri=mlflow)
         code, _, _ = zava("chat", "-m", "ft:1", *where, *there, given=f"{NOAH}\nyes\n/reset\nHello\n/exit\n")
+        await_spans()
     assert code == 0
     linked = {(one.headers["x-mlflow-experiment-id"], one.headers["x-mlflow-run-id"]) for one in received}
     assert linked == {("1", "m1")}

@@ -17,7 +17,7 @@ from tasks.replay import replay
 from tests import runs
 from tests.agents import agent
 from tests.fake_provider import FakeProvider
-from tests.receiving_spans import collector
+from tests.receiving_spans import await_spans, collector
 from tests.stores import a_store
 from zava_mcp import policy
 from zava_mcp.seed import generate_shop
@@ -104,6 +104,7 @@ def test_a_conversation_is_sent_while_it_goes_on_to_whoever_speaks_otlp_and_to_n
         with tracing.sent_to(f"{address}/v1/traces", {"x-mlflow-experiment-id": "7"}):
             asyncio.run(_play("base"))
         asyncio.run(_play("base"))  # nobody records this one
+        await_spans()
     spans = [span for request in received for span in request.spans]
     assert {request.headers["x-mlflow-experiment-id"] for request in received} == {"7"}
     assert [span.name for span in spans if not span.parent_span_id] == [STORY]
