@@ -14,6 +14,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from infra.model_server.app import build_app
 from infra.model_server.errors import DataInUseError, VllmMissingError
+from infra.model_server.memory import for_models, for_prefixes, gpu_bytes
 from infra.model_server.progress import LoraMode
 from infra.model_server.settings import BASE_MODELS, GIBIBYTE, EngineName, Settings
 from infra.model_server.webhooks import is_secret
@@ -36,6 +37,8 @@ def main(arguments: list[str]) -> None:
         )
     if not options.models.is_dir():
         sys.exit(f"--models {options.models} is not a folder.")
+    gpu = gpu_bytes()
+    memory = for_models(gpu) if options.memory is None else int(options.memory * GIBIBYTE)
     quieten: Any = disable_progress_bar
     quieten()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -46,7 +49,8 @@ def main(arguments: list[str]) -> None:
             api_key=key,
             engine=options.engine,
             lora=options.lora,
-            loaded_models_bytes=int(options.memory * GIBIBYTE),
+            loaded_models_bytes=memory,
+            prefix_cache_bytes=for_prefixes(gpu, memory),
             webhook_url=options.webhook_url,
             webhook_secret=secret,
         )
@@ -84,9 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--memory",
         type=float,
-        default=8,
         metavar="GIB",
-        help="above so many GiB of loaded models the longest unused are unloaded (default: 8)",
+        help="above so many GiB of loaded models the longest unused are unloaded, and a quarter of it bounds how many "
+        "sequences are decoded at once (default: 8, or 40 %% of the GPU)",
     )
     parser.add_argument(
         "--webhook-url", type=_http_url, metavar="URL", help="where the end of each job is reported, signed"

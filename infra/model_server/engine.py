@@ -18,6 +18,9 @@ from infra.model_server.threads import use_threads
 
 log = logging.getLogger(__name__)
 
+IDLE_S = 5.0
+"""After so long without anything to answer, memory of the GPU that is only kept at hand goes back: a training may want
+it."""
 READ_TOKENS = 2048
 """Tokens of prompts that are read between two steps: so long do the answers under way wait for new ones."""
 
@@ -104,7 +107,8 @@ class Engine(threading.Thread):
     def _next(self) -> Generation | None:
         with self._changed:
             while not (self._stopped or self._waiting or self._batches):
-                self._changed.wait()
+                if not self._changed.wait(IDLE_S) and torch.cuda.is_available():
+                    torch.cuda.empty_cache()
             if self._stopped or not self._waiting or not self._has_room():
                 return None
             return self._waiting.popleft()

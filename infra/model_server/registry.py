@@ -82,7 +82,10 @@ class Registry:
         return {"id": model_id, "object": "model", "deleted": True}
 
     def _bases(self) -> list[ModelEntry]:
-        configs = sorted(self._settings.models.glob("**/config.json"))
+        models = self._settings.models
+        # A link, to a folder of the hub's cache say, is no folder to `**`.
+        links = [folder for folder in models.iterdir() if folder.is_symlink()]
+        configs = sorted(config for folder in (models, *links) for config in folder.glob("**/config.json"))
         return [
             ModelEntry(config.parent.name, config.parent, int(config.stat().st_mtime), BASE_OWNER, config.parent.name)
             for config in configs

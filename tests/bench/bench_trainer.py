@@ -1,9 +1,13 @@
 """Speed of the trainer against a bare PyTorch loop on the same batches, model and optimiser.
 
 python -m tests.bench.bench_trainer [--model DIR] [--data FILE] [--steps 20] [--rounds 3] [--least 0.9]
+                                    [--peak-tflops 989]
 
 Both take the same steps in turn, round after round, and the fastest round of each counts, so that other work on the
-machine weighs on both alike. Without `--data` the conversations are made up, four turns of some 170 words each.
+machine weighs on both alike. Without `--data` the conversations are made up, four turns of some 170 words each. With
+`--peak-tflops`, what the device can do at most (989: an H100 or H200 in bfloat16), it also tells the part that the
+model's operations are of that: counted by PyTorch's FlopCounterMode over forward and backward pass, attention in full.
+`python -m tests.bench.open_model` makes models to measure.
 """
 
 import argparse
@@ -18,6 +22,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from infra.model_server.progress import Hyperparameters, JobSpec, ProgressWriter
 from infra.model_server.settings import BASE_MODELS
@@ -38,6 +43,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--least", type=float, default=0.9, help="share of the bare loop's speed")
+    parser.add_argument("--peak-tflops", type=float, help="of the device, to tell the model FLOPs utilisation")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         figures = _measure(Path(folder), options)
@@ -54,6 +60,8 @@ def _measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         prepared = prepare(spec, folder, writer)
         batches = prepared.plan.batches[: options.steps]
         prepared = prepared._replace(plan=prepared.plan._replace(batches=batches, epoch_ends=[]))
+        with FlopCounterMode(display=False) as counter:
+            _bare(prepared)
         ours, bare = [], []
         for number in range(options.rounds):
             bare.append(_bare(prepared))
@@ -61,7 +69,10 @@ def _measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     lengths = [[len(prepared.rows[row]["input_ids"]) for row in batch] for batch in batches]
     tokens = sum(map(sum, lengths))
     padded = sum(len(batch) * max(batch) for batch in lengths)
-    return {
+    figures = {
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "parameters": prepared.model.num_parameters(),
+        "trained_parameters": prepared.model.num_parameters(only_trainable=True),
         "steps": len(batches),
         "tokens": tokens,
         "padding_share": round(1 - tokens / padded, 4),
@@ -69,14 +80,21 @@ def _measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         "bare_loop_tokens_per_second": round(tokens / min(bare)),
         "trainer_tokens_per_second": round(tokens / min(ours)),
         "share_of_bare_loop": round(min(bare) / min(ours), 3),
+        "teraflops_a_second": round(counter.get_total_flops() / min(ours) / 1e12, 2),
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
+    if torch.cuda.is_available():
+        figures["peak_gpu_memory_mib"] = torch.cuda.max_memory_allocated() >> 20
+    if options.peak_tflops:
+        figures["model_flops_utilisation"] = round(figures["teraflops_a_second"] / options.peak_tflops, 3)
+    return figures
 
 
 def _bare(prepared: Prepared) -> float:
     """Return the seconds of a plain loop over the batches."""
     device = training_device()
     model: Any = prepared.model
+    model.to(device.kind)
     optimiser = build_optimiser(model, prepared.choices)
     schedule = build_schedule(optimiser, len(prepared.plan.batches))
     start = time.perf_counter()

@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerFast, PrinterCallback
 from trl.trainer.sft_config import SFTConfig
 
 from infra.model_server.errors import TrainingError
+from infra.model_server.memory import gpu_bytes
 from infra.model_server.progress import (
     FINAL_MODEL,
     TRAINING_NAME,
@@ -125,7 +126,12 @@ def prepare(spec: JobSpec, job_dir: Path, writer: ProgressWriter) -> Prepared:
 
 
 def _choose(spec: JobSpec, model: Any, first: Pass, beta: float | None) -> Choices:
-    choices = choose(spec.hyperparameters, parameters=model.num_parameters(), tokens_per_epoch=first.tokens)
+    choices = choose(
+        spec.hyperparameters,
+        parameters=model.num_parameters(),
+        tokens_per_epoch=first.tokens,
+        gpu_bytes=gpu_bytes(),
+    )
     if isinstance(model, PeftModel):
         choices = adapter_choices(choices)
     return choices if beta is None else preference_choices(choices)

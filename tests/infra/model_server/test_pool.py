@@ -10,8 +10,9 @@ import torch
 
 from infra.model_server.database import Database
 from infra.model_server.loaded import LoadedModel, ModelPool
+from infra.model_server.memory import MODELS, PREFIXES, for_models, for_prefixes
 from infra.model_server.registry import Registry
-from infra.model_server.settings import Settings
+from infra.model_server.settings import GIBIBYTE, Settings
 from tests.infra.model_server import tiny
 
 
@@ -75,3 +76,17 @@ def test_the_last_model_stays_however_large(folder: Path, tmp_path: Path) -> Non
     assert pool.ready("a")
     pool.get("b")
     assert not pool.ready("a")
+
+
+def test_a_gpu_gives_answers_two_fifths_of_its_memory_and_a_machine_without_one_has_a_fixed_share() -> None:
+    assert (for_models(0), for_prefixes(0, MODELS)) == (MODELS, PREFIXES)
+    gpu = 80 * GIBIBYTE
+    assert for_models(gpu) == 32 * GIBIBYTE
+    assert for_prefixes(gpu, for_models(gpu)) == 4 * GIBIBYTE
+    assert for_prefixes(gpu, GIBIBYTE // 2) == PREFIXES
+
+
+def test_a_link_to_a_model_elsewhere_is_a_base_model(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "linked").symlink_to(folder / "a")
+    assert Pool(tmp_path / "models", tmp_path / "data").get("linked").weights.size > 0

@@ -28,7 +28,7 @@ from infra.model_server.rendering import IGNORED, Rendered, renderer_for
 from infra.model_server.trainer import run
 from infra.model_server.trainer.adapters import keeps_apart
 from infra.model_server.trainer.batches import WINDOW, group, plan_run
-from infra.model_server.trainer.choices import MAX_EPOCHS, SMALL_BATCH_TOKENS, SMALL_MODEL_TOKENS, choose
+from infra.model_server.trainer.choices import BATCH_TOKENS, MAX_EPOCHS, SMALL_BATCH_TOKENS, SMALL_MODEL_TOKENS, choose
 from infra.model_server.trainer.optimiser import MuonWithAdamW, build_optimiser, rate_factor
 from infra.model_server.trainer.rows import RowWriter, collate, pack
 from tests.infra.model_server import tiny
@@ -127,6 +127,13 @@ def test_larger_models_learn_slower_and_what_was_asked_for_is_kept() -> None:
     assert rates == sorted(rates, reverse=True)
     choices = choose(wanted, parameters=10**9, tokens_per_epoch=1)
     assert (choices.n_epochs, choices.max_rows, choices.muon) == (2, 5, False)
+
+
+@pytest.mark.parametrize(("gpu_gib", "batches"), [(0, 1), (16, 1), (48, 2), (80, 3), (140, 4), (192, 4)])
+def test_a_larger_gpu_takes_more_at_a_step_and_a_small_model_as_much_anywhere(gpu_gib: int, batches: int) -> None:
+    gpu = gpu_gib << 30
+    large, small = (choose(Hyperparameters(), parameters=n, tokens_per_epoch=1, gpu_bytes=gpu) for n in (10**8, 10**6))
+    assert (large.max_tokens, small.max_tokens) == (batches * BATCH_TOKENS, SMALL_BATCH_TOKENS)
 
 
 def test_the_rate_warms_up_holds_and_falls_to_a_fiftieth() -> None:
