@@ -10,7 +10,7 @@ from pydantic import ValidationError
 import tasks
 from tasks.core.blueprint import TeacherReport
 from tasks.core.config import Profile, load_profile
-from tasks.core.dataset import DatasetFile, DatasetSplit
+from tasks.core.dataset import SEEN_PHRASING, DatasetFile, DatasetSplit
 from tasks.core.errors import DataError
 from tasks.core.evaluation import DecisionSet
 from tasks.core.record import Record, sha256_of
@@ -37,23 +37,26 @@ PREPARING = (
 
 
 F = TypeVar("F", DatasetFile, DecisionSet)
+R = TypeVar("R", bound=Record)
 
 
 class Dataset(Record):
     """A prepared dataset: the files of all splits, the decisions of the held-out one, and what a teacher took.
 
-    `address` is where the artifact store keeps it, if it does.
+    `seen_decisions` are those of the same errands in the words of training, where they were told so. `address` is where
+    the artifact store keeps it, if it does.
     """
 
     split: DatasetSplit
     decisions: DecisionSet
+    seen_decisions: DecisionSet | None = None
     taught: TeacherReport | None = None
     address: str = ""
 
     @property
     def files(self) -> tuple[DatasetFile | DecisionSet, ...]:
         """The files of rows and decisions, each with its sidecar."""
-        return self.split.train, self.split.valid, self.split.heldout, self.decisions
+        return *self.split.files, self.decisions, *((self.seen_decisions,) if self.seen_decisions else ())
 
     def moved_to(self, folder: Path) -> "Dataset":
         """Return the dataset as it is once its files lie in another folder."""
@@ -62,11 +65,13 @@ class Dataset(Record):
             paths = {name: str(folder / Path(getattr(file, name)).name) for name in ("path", "meta_path")}
             return file.model_copy(update=paths)
 
-        split = self.split
-        files = {"train": moved(split.train), "valid": moved(split.valid), "heldout": moved(split.heldout)}
-        return self.model_copy(
-            update={"split": split.model_copy(update=files), "decisions": moved(self.decisions), "address": ""}
-        )
+        def moved_in(record: R, *names: str) -> R:
+            held = {name: getattr(record, name) for name in names}
+            return record.model_copy(update={name: moved(file) for name, file in held.items() if file is not None})
+
+        split = moved_in(self.split, "train", "valid", "heldout", SEEN_PHRASING)
+        here = moved_in(self, "decisions", "seen_decisions")
+        return here.model_copy(update={"split": split, "address": ""})
 
 
 class Workspace(NamedTuple):

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from tasks.artifacts import Dataset
 from tasks.core.config import Profile
 from tasks.core.coverage import table
-from tasks.core.dataset import DatasetFile, RowMeta
+from tasks.core.dataset import RowMeta
 from tasks.files import write_atomically
 from tasks.pictures import bar_chart, heat_map
 from tasks.prepare import read_rows
@@ -93,11 +93,10 @@ def card_in(folder: Path) -> Card:
 
 def _facts(dataset: Dataset, profile: Profile, counts: _Counts) -> dict[str, Any]:
     split = dataset.split
-    files: tuple[DatasetFile, ...] = (split.train, split.valid, split.heldout)
     return {
         "profile": profile,
         "split": split,
-        "files": files,
+        "files": split.files,
         "decisions": dataset.decisions,
         "coverage": table(split.coverage, profile.synthesis.coverage),
         "samples": counts.samples,

@@ -165,7 +165,7 @@ def compare_reports(
         DataError: The set or a file of scores is missing or was changed.
     """
     for report in (base, tuned):
-        _check_comparable(report, decision_set)
+        check_comparable(report, decision_set)
     metas = [decision.meta for decision in read_decisions(decision_set)]
     return metrics.compare(base, tuned, read_scores(base), read_scores(tuned), metas, config)
 
@@ -185,12 +185,17 @@ def rank(
     """
     reports = [base, tuned, *(other.report for other in others if other.report is not None)]
     for report in reports:
-        _check_comparable(report, decision_set)
+        check_comparable(report, decision_set)
     metas = [decision.meta for decision in read_decisions(decision_set)]
     return standings(reports, {report.arm: read_scores(report) for report in reports}, metas, config, others)
 
 
-def _check_comparable(report: EvalReport, decision_set: DecisionSet) -> None:
+def check_comparable(report: EvalReport, decision_set: DecisionSet) -> None:
+    """See that a report is on this set, and on all of it.
+
+    Raises:
+        EvaluationError: It is on another set, or was stopped.
+    """
     if report.decision_set_sha256 != decision_set.sha256:
         raise EvaluationError(
             f"The report of {report.arm!r} is on decision set {report.decision_set_sha256}, "

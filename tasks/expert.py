@@ -39,7 +39,7 @@ async def play(scenario: Scenario, shop: LocalShop, phrases: PhraseBook, system_
     expert = _Expert(shop, await shop.tools(), customer, phrases, random.Random(f"{scenario.seed}/expert"))
     outcomes = await expert.serve(system_prompt)
     return Conversation(
-        id=f"expert-{scenario.id}",
+        id=f"expert-{scenario.id}" if scenario.phrasing == "own" else f"expert-{scenario.id}-seen",
         scenario_id=scenario.id,
         customer_id=scenario.customer_id,
         split=scenario.split,
@@ -50,6 +50,7 @@ async def play(scenario: Scenario, shop: LocalShop, phrases: PhraseBook, system_
         outcome=outcome_of(outcomes),
         final_state=store.digest(),
         goal=Goal(writes=scenario.gold_writes, outcome=scenario.gold_outcome),
+        phrasing=scenario.phrasing,
     )
 
 

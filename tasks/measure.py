@@ -8,6 +8,7 @@ from tasks import card, deploy, evaluate, model_card, prepare, prompts, replay, 
 from tasks.artifacts import Dataset, read_dataset, workspace, write_dataset
 from tasks.clients import async_openai_client
 from tasks.core.config import ArmConfig, Profile
+from tasks.core.dataset import SEEN_PHRASING
 from tasks.core.errors import ConfigError
 from tasks.core.evaluation import DecisionSet, EvalReport
 from tasks.core.run import Story
@@ -52,7 +53,9 @@ def conversations(profile: Profile) -> list[Path]:
             progress.result(taught.report.sentence(), reused=before.issuperset(taught.shards))
             return taught.shards
         shards = simulate.simulate(profile, folder, progress.step)
-        progress.result(f"{profile.synthesis.conversations:,} conversations", reused=before.issuperset(shards))
+        again = f"{profile.synthesis.heldout_conversations:,} again in training's words"
+        note = f"{profile.synthesis.conversations:,} conversations, {again}"
+        progress.result(note, reused=before.issuperset(shards))
     return shards
 
 
@@ -75,7 +78,13 @@ def dataset(profile: Profile, shards: list[Path]) -> Dataset:
 def _prepared(profile: Profile, shards: list[Path], folder: Path, step: simulate.Progress) -> Dataset:
     split = prepare.prepare_dataset(shards, open_world(profile.world), profile.validation, folder, step)
     taught = teacher.report_of(shards) if profile.teacher else None
-    made = Dataset(split=split, decisions=prepare.write_eval_items(split.heldout, folder), taught=taught)
+    seen = split.seen_phrasing
+    made = Dataset(
+        split=split,
+        decisions=prepare.write_eval_items(split.heldout, folder),
+        seen_decisions=prepare.write_eval_items(seen, folder, f"{SEEN_PHRASING}.items") if seen else None,
+        taught=taught,
+    )
     card.write_card(made, profile, folder)
     write_dataset(folder, made)
     return made

@@ -13,6 +13,7 @@ from tasks.core.config import ValidationConfig
 from tasks.core.conversation import Conversation, GateVerdict
 from tasks.core.coverage import cells_of
 from tasks.core.dataset import (
+    SEEN_PHRASING,
     DatasetFile,
     DatasetSplit,
     Funnel,
@@ -47,29 +48,31 @@ def prepare_dataset(
 ) -> DatasetSplit:
     """Pass the conversations of shards through the gates and write `{train,valid,heldout}.jsonl` with their sidecars.
 
-    `progress` is told how many shards are through, and of how many.
+    Conversations in seen phrasing, where there are any, go into `seen_phrasing.jsonl`. `progress` is told how many
+    shards are through, and of how many.
 
     Raises:
         DataError: Too few conversations pass, a split is left empty or leaks into another, or a file is unusable;
             then no file is written.
     """
-    tally = _Tally(gates_of(config, world.procedure))
+    tallies = {phrasing: _Tally(gates_of(config, world.procedure)) for phrasing in ("own", "seen")}
     overlap, coverage, variety = OverlapMeter(), Counter[str](), VarietyMeter()
 
     def keep(conversation: Conversation, row: Mapping[str, Any]) -> None:
-        overlap.add(conversation.split, row["messages"])
+        if conversation.phrasing == "own":
+            overlap.add(conversation.split, row["messages"])
         if conversation.split == "train":
             variety.add(row["messages"])
             if world.procedure:
                 coverage.update(map(str, cells_of(conversation)))
 
     with ExitStack() as stack:
-        writers = {split: _RowWriter(stack, folder, split, world.tools) for split in get_args(Split)}
-        asyncio.run(_sift(shards, world, config, tally, writers, keep, progress))
-        funnel = tally.funnel()
-        _check(funnel, config, writers, overlap.share)
+        files = _Files(stack, folder)
+        asyncio.run(_sift(shards, world, config, tallies, files, keep, progress))
+        funnel = tallies["own"].funnel()
+        _check(funnel, config, files.written, overlap.share)
     return DatasetSplit(
-        **{split: writer.file() for split, writer in writers.items()},
+        **{name: writer.file() for name, writer in files.written.items()},
         funnel=funnel,
         overlap=overlap.share,
         coverage=dict(coverage),
@@ -79,13 +82,13 @@ def prepare_dataset(
     )
 
 
-def write_eval_items(heldout: DatasetFile, folder: Path) -> DecisionSet:
-    """Write `items.jsonl` with one decision for each assistant turn of the held-out rows, and its sidecar.
+def write_eval_items(heldout: DatasetFile, folder: Path, name: str = "items") -> DecisionSet:
+    """Write `items.jsonl`, or so named, with one decision for each assistant turn of the rows, and its sidecar.
 
     Raises:
         DataError: The rows or their sidecar are broken or do not belong together, or a file cannot be written.
     """
-    path, meta_path = folder / "items.jsonl", folder / "items.meta.jsonl"
+    path, meta_path = folder / f"{name}.jsonl", folder / f"{name}.meta.jsonl"
     digest, metas = hashlib.sha256(), list[ItemMeta]()
     with written_atomically(path) as file, written_atomically(meta_path) as meta_file:
         for row, row_meta in read_rows(heldout):
@@ -123,11 +126,11 @@ def read_rows(file: DatasetFile) -> Iterator[tuple[dict[str, Any], RowMeta]]:
 
 
 class _RowWriter:
-    """Writes one split: the rows and, in the same order, their sidecar."""
+    """Writes one file: the rows and, in the same order, their sidecar."""
 
-    def __init__(self, stack: ExitStack, folder: Path, split: Split, tools: Tools) -> None:
-        self._split, self._tools = split, tools
-        self._path, self._meta_path = folder / f"{split}.jsonl", folder / f"{split}.meta.jsonl"
+    def __init__(self, stack: ExitStack, folder: Path, name: str, split: Split) -> None:
+        self._split = split
+        self._path, self._meta_path = folder / f"{name}.jsonl", folder / f"{name}.meta.jsonl"
         self._file = stack.enter_context(written_atomically(self._path))
         self._meta_file = stack.enter_context(written_atomically(self._meta_path))
         self._digest = hashlib.sha256()
@@ -144,6 +147,7 @@ class _RowWriter:
             teacher=conversation.teacher,
             intents=conversation.intents,
             template_ids=conversation.template_ids,
+            phrasing=conversation.phrasing,
         )
         for digested in (line, b"\n"):
             self._file.write(digested)
@@ -151,9 +155,6 @@ class _RowWriter:
         self._meta_file.write(line_of(meta.model_dump(mode="json")) + b"\n")
         self.rows += 1
         return meta
-
-    def row(self, conversation: Conversation) -> dict[str, Any]:
-        return row_of(conversation, self._tools)
 
     def file(self) -> DatasetFile:
         return DatasetFile(
@@ -163,6 +164,20 @@ class _RowWriter:
             rows=self.rows,
             sha256=self._digest.hexdigest(),
         )
+
+
+class _Files:
+    """The files of a dataset by name, each opened for its first row."""
+
+    def __init__(self, stack: ExitStack, folder: Path) -> None:
+        self._stack, self._folder = stack, folder
+        self.written: dict[str, _RowWriter] = {}
+
+    def write(self, row: Mapping[str, Any], conversation: Conversation) -> RowMeta:
+        name = conversation.split if conversation.phrasing == "own" else SEEN_PHRASING
+        if name not in self.written:
+            self.written[name] = _RowWriter(self._stack, self._folder, name, conversation.split)
+        return self.written[name].write(row, conversation)
 
 
 class _Tally:
@@ -193,8 +208,8 @@ async def _sift(
     shards: Sequence[Path],
     world: World,
     config: ValidationConfig,
-    tally: _Tally,
-    writers: Mapping[Split, _RowWriter],
+    tallies: Mapping[str, _Tally],
+    files: _Files,
     keep: Callable[[Conversation, Mapping[str, Any]], None],
     progress: Progress,
 ) -> None:
@@ -204,27 +219,27 @@ async def _sift(
         gates = Gatekeeper(config, sandbox, world.procedure)
         for done, shard in enumerate(shards, start=1):
             for conversation in read_conversations([shard]):
+                tally = tallies[conversation.phrasing]
                 tally.played += 1
-                writer = writers[conversation.split]
-                row = writer.row(conversation)
+                row = row_of(conversation, world.tools)
                 failed = await gates.first_failure(conversation, row)
                 if failed is not None:
                     tally.stop(conversation, failed)
-                elif leak := leaks.leak(writer.write(row, conversation), row["messages"]):
+                elif leak := leaks.leak(files.write(row, conversation), row["messages"]):
                     raise DataError(f"The splits leak: {leak}. No dataset was written.")
                 else:
                     keep(conversation, row)
             progress(done, len(shards))
 
 
-def _check(funnel: Funnel, config: ValidationConfig, writers: Mapping[Split, _RowWriter], overlap: float) -> None:
+def _check(funnel: Funnel, config: ValidationConfig, written: Mapping[str, _RowWriter], overlap: float) -> None:
     if funnel.kept < config.min_yield * funnel.played:
         reasons = ", ".join(f"{reason} ({count})" for reason, count in funnel.reasons.items())
         raise DataError(
             f"Only {funnel.kept} of {funnel.played} conversations passed the gates, less than the share "
             f"{config.min_yield} that validation.min_yield asks for: {reasons}. No dataset was written."
         )
-    if empty := [split for split, writer in writers.items() if not writer.rows]:
+    if empty := [split for split in get_args(Split) if split not in written]:
         raise DataError(f"No conversation is left for {', '.join(empty)}; play more. No dataset was written.")
     if overlap > config.max_overlap:
         raise DataError(

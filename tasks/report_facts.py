@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from tasks import close_ups
+from tasks import close_ups, phrasing
 from tasks import report_views as views
 from tasks.charts import Dot, Line, line_chart, scatter_chart
 from tasks.core import outcomes
@@ -54,6 +54,8 @@ def facts_of(summary: RunSummary, promotion: Promotion | None, costs: CostReport
     compared, family = summary.comparison, FamilyTable.of(summary.families)
     both = (compared.base, compared.tuned)
     before, after = map(outcomes.failures, both)
+    found = ((report.arm, phrasing.kept(report)) for report in both)
+    phrasings = {arm: measured for arm, measured in found if measured}
     return {
         **style_facts(),
         "parts": [part for part in PARTS if part.id != "gate" or promotion],
@@ -75,7 +77,8 @@ def facts_of(summary: RunSummary, promotion: Promotion | None, costs: CostReport
         "tools": views.gain_views(outcomes.gain_by_slice(*both, HEADLINE, "tool=")),
         "meanings": MEANINGS,
         "stages_of": STAGES,
-        "slices": views.slice_views(compared),
+        "slices": views.slice_views(compared, phrasings),
+        "phrasings": phrasings,
         "few": views.FEW,
         "failures": close_ups.failures_of(compared, summary.decisions),
         "shown": close_ups.SHOWN,

@@ -1,6 +1,7 @@
 """The tables of a report as its templates show them: numbers, with the marks beside them."""
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from markupsafe import Markup
@@ -11,6 +12,7 @@ from tasks.core.coverage import table as coverage_table
 from tasks.core.dataset import Funnel, FunnelStep
 from tasks.core.evaluation import Comparison, Difference, EvalReport, Metric
 from tasks.core.metrics import HEADLINE
+from tasks.core.phrasing import PhrasingReport
 from tasks.core.run import RunSummary, metric_rows, percent, points
 from tasks.marks import bar, intervals
 
@@ -118,9 +120,16 @@ class SliceView(NamedTuple):
     gain: float | None
 
 
-def slice_views(comparison: Comparison) -> dict[str, list[SliceView]]:
-    """Return the slices by what they are of; intents and tools with the lowest of the tuned model first."""
+def slice_views(
+    comparison: Comparison, phrasings: Mapping[str, PhrasingReport] = MappingProxyType({})
+) -> dict[str, list[SliceView]]:
+    """Return the slices by what they are of; intents and tools with the lowest of the tuned model first.
+
+    `phrasings` holds, by arm, what was measured of seen and unseen words; where the tuned model's is, it is a slice.
+    """
     base, tuned = comparison.base.slices, comparison.tuned.slices
+    if "tuned" in phrasings:
+        tuned, base = tuned | _by_phrasing(phrasings["tuned"]), base | _by_phrasing(phrasings.get("base"))
     groups: dict[str, list[SliceView]] = {of: [] for of in ("intent", "tool", "depth")}
     for name, found in tuned.items():
         after, before = found.get(HEADLINE), base.get(name, {}).get(HEADLINE)
@@ -131,6 +140,13 @@ def slice_views(comparison: Comparison) -> dict[str, list[SliceView]]:
     ranked = {of: sorted(rows, key=lambda row: row.tuned.value) for of, rows in groups.items()}
     ranked["depth"] = sorted(groups["depth"], key=lambda row: int(row.name.partition("-")[0]))
     return {of: rows for of, rows in ranked.items() if rows}
+
+
+def _by_phrasing(report: PhrasingReport | None) -> dict[str, dict[str, Metric]]:
+    """Return the metrics on both sets as slices; nothing where they were not measured."""
+    if report is None:
+        return {}
+    return {"phrasing=as in training": report.seen.metrics, "phrasing=unseen": report.unseen.metrics}
 
 
 class ArmView(NamedTuple):

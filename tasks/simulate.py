@@ -18,7 +18,7 @@ from tasks.core.drawing import draw_scenarios, draw_wanted
 from tasks.core.errors import DataError
 from tasks.core.phrases import PhraseBook, load_phrases
 from tasks.core.record import sha256_of
-from tasks.core.scenario import Scenario, ShopView, Split
+from tasks.core.scenario import Phrasing, Scenario, ShopView, Split
 from tasks.expert import play
 from tasks.files import read_bytes, write_atomically
 from tasks.world import open_shop, served_tools, shop_view
@@ -79,13 +79,14 @@ def _steered_shard(
 
 
 def plan_shards(profile: Profile, store: RetailStore, phrases: PhraseBook, out_dir: Path) -> list[Shard]:
-    """Return the shards of a profile, played or not."""
+    """Return the shards of a profile, played or not; the held-out errands in the words of training come last."""
     view, key = shop_view(store), simulation_key(profile, store, phrases)
-    return [
+    shards = [
         shard
         for split in get_args(Split)
         for shard in _shards_of(profile, view, split, out_dir / f"{key[:16]}-{split}")
     ]
+    return [*shards, *_shards_of(profile, view, "heldout", out_dir / f"{key[:16]}-seen-phrasing", "seen")]
 
 
 def simulation_key(profile: Profile, store: RetailStore, phrases: PhraseBook) -> str:
@@ -111,9 +112,12 @@ def read_conversations(paths: Sequence[Path]) -> Iterator[Conversation]:
                 raise DataError(f"{path}, line {number} is not a conversation: {fault['msg']}.") from error
 
 
-def _shards_of(profile: Profile, view: ShopView, split: Split, stem: Path) -> Iterator[Shard]:
+def _shards_of(
+    profile: Profile, view: ShopView, split: Split, stem: Path, phrasing: Phrasing = "own"
+) -> Iterator[Shard]:
     size, count = profile.synthesis.shard_size, count_of(profile.synthesis, split)
-    scenarios = draw_scenarios(view, profile.synthesis, split, count, profile.seed)
+    drawn = draw_scenarios(view, profile.synthesis, split, count, profile.seed)
+    scenarios = [scenario.model_copy(update={"phrasing": phrasing}) for scenario in drawn]
     for start in range(0, count, size):
         end = min(start + size, count)
         yield Shard(stem.with_name(f"{stem.name}-{start:06d}-{end:06d}.jsonl"), scenarios[start:end])

@@ -44,11 +44,12 @@ def synthesize(profile: ProfileOption = "local", overrides: SetOption = None, as
         print_json(made.model_dump(mode="json"))
         return
     split = made.split
-    for file in (split.train, split.valid, split.heldout):
-        out.print(f"{file.split:8} {file.rows:6,} rows       {file.path}", markup=False, soft_wrap=True)
+    for file in split.files:
+        out.print(f"{file.name:13} {file.rows:6,} rows       {file.path}", markup=False, soft_wrap=True)
     if made.address:
-        out.print(f"published{'':10}       {made.address}", markup=False, soft_wrap=True)
-    out.print(f"decisions{made.decisions.items:6,} decisions  {made.decisions.path}", markup=False, soft_wrap=True)
+        out.print(f"published{'':15}       {made.address}", markup=False, soft_wrap=True)
+    items, path = made.decisions.items, made.decisions.path
+    out.print(f"{'decisions':13} {items:6,} decisions  {path}", markup=False, soft_wrap=True)
     for said in split.variety:
         out.print(
             f"{said.speaker:9}{said.utterances:6,} utterances, {said.distinct:,} distinct, {said.wordings:,} without "

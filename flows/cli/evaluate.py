@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from flows.cli import episodes, exchange
+from flows.cli import episodes, exchange, phrasing
 from flows.cli.common import (
     ExitCode,
     JsonOption,
@@ -21,7 +21,8 @@ from flows.cli.common import (
 from flows.cli.completing import model_names
 
 if TYPE_CHECKING:
-    from tasks.core.evaluation import EvalReport
+    from tasks.core.config import Profile
+    from tasks.core.evaluation import DecisionSet, EvalReport
 
 ModelOption = Annotated[
     str | None,
@@ -55,6 +56,12 @@ PolicyOption = Annotated[
     typer.Option("--policy", metavar="FILE", help="The agent's policy in episodes; default: Zava's, which is judged."),
 ]
 TrialsOption = Annotated[int, typer.Option("--trials", min=1, help="How often each episode is played, for pass^k.")]
+SeenPhrasingOption = Annotated[
+    bool,
+    typer.Option(
+        "--seen-phrasing", help="Ask also the same errands in the words of training, and say what unseen words cost."
+    ),
+]
 FirstArgument = Annotated[str, typer.Argument(metavar="FIRST", help="The model to compare with, such as the base.")]
 SecondArgument = Annotated[str, typer.Argument(metavar="SECOND", help="The model in question, such as the tuned one.")]
 
@@ -71,17 +78,22 @@ def evaluate(
     customer: CustomerOption = None,
     policy: PolicyOption = None,
     trials: TrialsOption = 1,
+    seen_phrasing: SeenPhrasingOption = False,
 ) -> None:
     """Ask a model every held-out decision of the profile's dataset; answers on disk are not asked again.
 
     Ctrl-C shows what was answered so far and ends with 130. With `--episodes` it plays whole conversations instead.
+    With `--seen-phrasing` it also asks the held-out errands in the words of training, shows both accuracies and their
+    difference, which `zava report` then has among the slices, and Ctrl-C shows nothing; the same command goes on.
 
     Example: `zava evaluate --model zava-base --json`
     """
     from flows.cli.progress import StageLines
-    from tasks import measure, storing
+    from tasks import measure_phrasing, storing
     from tasks.progress import listening
 
+    if seen_phrasing and (export or results or tasks_file):
+        raise typer.BadParameter("--seen-phrasing goes with none of --export, --import and --episodes.")
     config = read_profile(profile, overrides)
     model_id = model or last_model(config) or config.training.base_model
     if tasks_file is not None:
@@ -94,13 +106,10 @@ def evaluate(
         if export is not None:
             exchange.export(config, model_id, dataset.decisions, export, as_json=as_json)
             return
-        try:
-            report = measure.report(config, "model", model_id, dataset.decisions)
-        except KeyboardInterrupt:
-            stopped = measure.partial_report(config, "model", model_id, dataset.decisions)
-            if stopped is None:
-                raise
-            report = stopped
+        if seen_phrasing:
+            phrasing.show(measure_phrasing.seen_phrasing(config, model_id, dataset), as_json=as_json)
+            return
+        report = _asked(config, model_id, dataset.decisions)
     if results is not None:
         exchange.compare(dataset.decisions, report, results, as_json=as_json)
     elif as_json:
@@ -110,6 +119,19 @@ def evaluate(
     if report.unasked:
         err.print(f"stopped: {report.unasked:,} decisions are unasked; the same command goes on from here")
         raise typer.Exit(ExitCode.INTERRUPTED)
+
+
+def _asked(config: "Profile", model_id: str, decisions: "DecisionSet") -> "EvalReport":
+    """Return the report of a model; where it was interrupted, what there is of it."""
+    from tasks import measure
+
+    try:
+        return measure.report(config, "model", model_id, decisions)
+    except KeyboardInterrupt:
+        stopped = measure.partial_report(config, "model", model_id, decisions)
+        if stopped is None:
+            raise
+        return stopped
 
 
 def _table(report: "EvalReport") -> Table:

@@ -4,7 +4,7 @@ import json
 from typing import Any, Literal, NamedTuple
 
 from tasks.core.record import Record
-from tasks.core.scenario import GoldCall
+from tasks.core.scenario import GoldCall, Phrasing
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -99,3 +99,4 @@ class Conversation(Record):
     final_state: str
     goal: Goal | None = None
     verdicts: tuple[GateVerdict, ...] = ()
+    phrasing: Phrasing = "own"

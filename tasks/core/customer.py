@@ -164,7 +164,7 @@ class ScriptedCustomer:
         act: str = str(request.trap) if request.trap in OWN_WORDS else request.intent
         if "order_id" in request.late:
             act = f"unnamed.{act}"
-        spoken = self._phrases.request(act, self._scenario.split, self._rng, self._typos(f"request.{act}"), **slots)
+        spoken = self._phrases.request(act, self._scenario.speaks_as, self._rng, self._typos(f"request.{act}"), **slots)
         return self._heard(spoken)
 
     def _reason(self, request: Request) -> Said:
@@ -208,7 +208,7 @@ class ScriptedCustomer:
 
     def _options(self, options: Mapping[str, str]) -> str:
         """Say all options of a variant, each in the same form."""
-        template_id, template = self._rng.choice(self._phrases.templates("option", self._scenario.split))
+        template_id, template = self._rng.choice(self._phrases.templates("option", self._scenario.speaks_as))
         self._spoken.append(template_id)
         *said, last = [template.format(name=name, value=value) for name, value in options.items()]
         return f"{', '.join(said)} and {last}" if said else last
@@ -228,7 +228,7 @@ class ScriptedCustomer:
         return _joined(*parts)
 
     def _say(self, act: str, **slots: str) -> str:
-        return self._heard(self._phrases.say(act, self._scenario.split, self._rng, self._typos(act), **slots))
+        return self._heard(self._phrases.say(act, self._scenario.speaks_as, self._rng, self._typos(act), **slots))
 
     def _typos(self, act: str) -> float:
         return TYPOS if "typos" in self._slips and act not in _SPELT_WELL else 0.0

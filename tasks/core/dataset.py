@@ -2,15 +2,19 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
 from tasks.core.conversation import Conversation
 from tasks.core.record import Record
+from tasks.core.scenario import Phrasing
 from tasks.core.variety import SpokenVariety
 
 Split = Literal["train", "valid", "heldout"]
+# The file of the held-out errands in the words of training.
+SEEN_PHRASING = "seen_phrasing"
 
 
 class DatasetRow(Record):
@@ -32,6 +36,7 @@ class RowMeta(Record):
     teacher: str
     intents: tuple[str, ...]
     template_ids: tuple[str, ...]
+    phrasing: Phrasing = "own"
 
 
 class DatasetFile(Record):
@@ -42,6 +47,11 @@ class DatasetFile(Record):
     split: Split
     rows: int
     sha256: str
+
+    @property
+    def name(self) -> str:
+        """The name of the file, without folder and ending."""
+        return PurePath(self.path).stem
 
 
 class FunnelStep(NamedTuple):
@@ -79,6 +89,8 @@ class DatasetSplit(Record):
 
     `overlap` is the share of the held-out customers' runs of eight words that training customers say too; `coverage`
     counts the training rows' calls and requests by 'tool outcome rule'; `variety` is of the first thousand of them.
+    `seen_phrasing` holds the held-out errands once more, told in the words of training: it neither trains nor counts in
+    the funnel. A teacher's dataset has none, since its customers speak no templates.
     """
 
     train: DatasetFile
@@ -90,6 +102,12 @@ class DatasetSplit(Record):
     variety: tuple[SpokenVariety, ...] = ()
     policy_sha256: str
     tools_sha256: str
+    seen_phrasing: DatasetFile | None = None
+
+    @property
+    def files(self) -> tuple[DatasetFile, ...]:
+        """The files of rows that were made."""
+        return self.train, self.valid, self.heldout, *((self.seen_phrasing,) if self.seen_phrasing else ())
 
 
 class UploadedFile(Record):

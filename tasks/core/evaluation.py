@@ -158,10 +158,11 @@ class EvalReport(Record):
 
 
 class Difference(Record):
-    """The paired difference of one metric, second model minus first, on the same items.
+    """The paired difference of one metric, second minus first, with `n` of the second.
 
+    It is of two models on the same items, or of one model on the same errands told in two ways (`tasks.core.phrasing`).
     `p_value` is McNemar's, which takes items as independent; `p_clustered` is by permutation over conversations. Both
-    are None where the metric is over each model's own calls. `detectable` is the smallest true difference that this
+    are None where each side has decisions or calls of its own. `detectable` is the smallest true difference that this
     set would show, and `needed` how many trials like these would show the one that the profile wants.
     """
 

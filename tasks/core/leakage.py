@@ -14,7 +14,10 @@ _BITS = 1 << 27
 
 
 class LeakCheck:
-    """Watches, row by row, that the splits share no customer, no id of a customer's and no phrasing of only one."""
+    """Watches, row by row, that the splits share no customer, no id of a customer's and no phrasing of only one.
+
+    A row in seen phrasing speaks the words of training, and those alone; all else of it is held out as of any other.
+    """
 
     def __init__(
         self,
@@ -38,8 +41,9 @@ class LeakCheck:
             if split != meta.split:
                 return f"{what} {value!r} is in {split} and in {meta.split}"
         for template_id in meta.template_ids:
-            if self._is_held_out(template_id) != (meta.split == "heldout"):
-                return f"conversation {meta.conversation_id!r} of {meta.split} speaks template {template_id!r}"
+            if self._is_held_out(template_id) != (meta.split == "heldout" and meta.phrasing == "own"):
+                words = "" if meta.phrasing == "own" else ", in the words of training,"
+                return f"conversation {meta.conversation_id!r} of {meta.split}{words} speaks template {template_id!r}"
         return None
 
     def _ids(self, messages: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:

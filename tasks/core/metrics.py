@@ -221,6 +221,49 @@ def compare(
     return Comparison(base=base, tuned=tuned, differences=differences)
 
 
+def compare_tellings(
+    first: tuple[Sequence[Score], Sequence[ItemMeta]],
+    second: tuple[Sequence[Score], Sequence[ItemMeta]],
+    config: EvaluationConfig,
+) -> tuple[Difference, ...]:
+    """Return the difference, second minus first, of every metric of one model on two sets that tell the same errands.
+
+    Errands are resampled, each with its decisions of both sets: an errand that is hard is so however it is told.
+
+    Raises:
+        EvaluationError: Scores are not those of their items, or the sets have no errand in common.
+    """
+    for scores, metas in (first, second):
+        _check_paired(scores, metas)
+    told = [[meta.scenario_id for meta in metas] for _, metas in (first, second)]
+    if not set(told[0]) & set(told[1]):
+        raise EvaluationError("The two decision sets have no errand in common: they differ in more than the words.")
+    nothing = [[NOTHING] * len(MEASURES)]
+    counts = [_counts(*first), _counts(*second)]
+    sides = [
+        statistics.by_cluster(told[0] + told[1], counts[0] + nothing * len(told[1])),
+        statistics.by_cluster(told[0] + told[1], nothing * len(told[0]) + counts[1]),
+    ]
+    intervals = statistics.share_differences(
+        *sides, samples=config.bootstrap_samples, confidence=config.confidence, seed=config.seed
+    )
+    shares = [(hits.sum(axis=0), trials.sum(axis=0)) for hits, trials in sides]
+    return tuple(
+        Difference(
+            metric=name,
+            first=float(shares[0][0][column] / shares[0][1][column]),
+            second=float(shares[1][0][column] / shares[1][1][column]),
+            difference=interval.value,
+            low=interval.low,
+            high=interval.high,
+            p_value=None,
+            n=int(shares[1][1][column]),
+        )
+        for column, (name, interval) in enumerate(zip(MEASURES, intervals, strict=True))
+        if interval is not None
+    )
+
+
 def _reach(error: float, trials: int, clusters: int, config: EvaluationConfig) -> dict[str, Any]:
     """Return the smallest difference that a set would show, and how many trials would show the wanted one."""
     if not error > 0:  # without spread, or with one conversation, nothing is known of it

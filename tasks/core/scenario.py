@@ -2,7 +2,9 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
+
+from pydantic import Field
 
 from tasks.core.record import Record
 
@@ -39,6 +41,9 @@ Trap = Literal[
 # What makes a conversation harder without changing how it must end.
 Hurdle = Literal["no_email", "wrong_zip", "unnamed_order", "wrong_order", "impatient", "typos", "persists"]
 Split = Literal["train", "valid", "heldout"]
+# Whose templates a customer speaks: those of the own split, or those of training though held out. The usual case is
+# left out of the JSON: what was written before there was another keeps its bytes, and so its digests.
+Phrasing = Annotated[Literal["own", "seen"], Field(exclude_if=lambda phrasing: phrasing == "own")]
 
 REFUSED: frozenset[Trap | None] = frozenset(get_args(Trap)) - {"changes_mind", "outside"}
 # Traps that are spoken by templates of their own, not by those of the intent.
@@ -79,7 +84,10 @@ class GoldCall(Record):
 
 
 class Scenario(Record):
-    """A customer's errand, drawn by seed from the shop's own data. `wrong_zip` is told before the right one."""
+    """A customer's errand, drawn by seed from the shop's own data. `wrong_zip` is told before the right one.
+
+    The same errand told in another `phrasing` has the same id.
+    """
 
     id: str
     seed: int
@@ -93,6 +101,12 @@ class Scenario(Record):
     noise_rate: float = 0.0
     hurdles: tuple[Hurdle, ...] = ()
     wrong_zip: str = ""
+    phrasing: Phrasing = "own"
+
+    @property
+    def speaks_as(self) -> Split:
+        """The split whose templates the customer speaks."""
+        return self.split if self.phrasing == "own" else "train"
 
 
 def split_of(customer_id: str) -> Split:

@@ -52,6 +52,17 @@ def test_phrasing_of_the_wrong_split_is_a_leak(settle: Settle) -> None:
     assert "of heldout speaks template 'yes.1'" in str(check.leak(meta("b", "heldout", "yes.1"), []))
 
 
+def test_a_held_out_row_in_seen_phrasing_speaks_the_words_of_training_and_no_others(settle: Settle) -> None:
+    check = LeakCheck(lambda template_id: template_id == "yes.5", frozenset(), settle)
+    seen = {"phrasing": "seen"}
+    assert check.leak(meta("a", "train", "yes.1"), []) is None
+    assert check.leak(meta("b", "heldout", "yes.1").model_copy(update=seen), []) is None
+    told = check.leak(meta("b", "heldout", "yes.5").model_copy(update=seen), [])
+    assert told == "conversation 'c' of heldout, in the words of training, speaks template 'yes.5'"
+    told = check.leak(meta("a", "heldout", "yes.1").model_copy(update=seen), [])
+    assert told == "customer 'a' is in train and in heldout"
+
+
 @pytest.mark.parametrize("argument", ["order_id", "email"])
 def test_an_id_of_a_customer_in_two_splits_is_a_leak_and_one_of_the_catalogue_is_none(
     argument: str, settle: Settle

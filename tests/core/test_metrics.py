@@ -11,6 +11,7 @@ from tasks.core.metrics import (
     SAME_DECISIONS,
     SAME_TRIALS,
     compare,
+    compare_tellings,
     measure,
     measure_slices,
     percentile,
@@ -271,3 +272,33 @@ def test_percentiles_are_the_nearest_rank() -> None:
 
 def test_readers_are_told_what_each_metric_is_the_share_of() -> None:
     assert MEANINGS.keys() == MEASURES.keys()
+
+
+def retold(of: ItemMeta) -> ItemMeta:
+    """The same decision of the same errand, told in other words."""
+    return of.model_copy(update={"item_id": f"{of.item_id}-seen", "conversation_id": f"{of.conversation_id}-seen"})
+
+
+def test_two_tellings_of_the_same_errands_are_compared_errand_by_errand() -> None:
+    # The same half of the errands is hard however it is told; in other words one more errand goes wrong.
+    own = [right(m) if int(m.scenario_id[1:]) % 2 else failing(m) for m in METAS]
+    lost = [failing(m) if m.scenario_id == "s1" else score for m, score in zip(METAS, own, strict=True)]
+    other = [retold(m) for m in METAS]
+    seen = [score.model_copy(update={"item_id": m.item_id}) for score, m in zip(own, other, strict=True)]
+    [found, *_] = compare_tellings((lost, METAS), (seen, other), CONFIG)
+    assert (found.metric, found.first, found.second) == ("next_tool_call_accuracy", 9 / 20, 0.5)
+    assert found.difference == pytest.approx(1 / 20)
+    assert -1e-9 <= found.low <= found.difference <= found.high < 0.25  # apart, each share is known to +-0.25 alone
+    assert found.p_value is None
+    # An errand that only one of the tellings has counts on its side.
+    [fewer, *_] = compare_tellings((lost, METAS), (seen[3:], other[3:]), CONFIG)
+    assert (fewer.first, fewer.second, fewer.n) == (9 / 20, pytest.approx(10 / 19), 38)
+
+
+def test_tellings_of_different_errands_are_refused() -> None:
+    scores = [right(m) for m in METAS]
+    strange = [m.model_copy(update={"scenario_id": f"x{m.scenario_id}"}) for m in METAS]
+    with pytest.raises(EvaluationError, match="no errand in common"):
+        compare_tellings((scores, METAS), (scores, strange), CONFIG)
+    with pytest.raises(EvaluationError, match="Score 1 is of item"):
+        compare_tellings((scores, METAS), (scores, [retold(m) for m in METAS]), CONFIG)
