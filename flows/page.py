@@ -63,6 +63,12 @@ class Endpoints:
         words = await _field(request, "words")
         return StreamingResponse(_lines(self._named(request).say(words)), media_type="application/x-ndjson")
 
+    async def stop(self, request: Request) -> Response:
+        """Stop the agent where it is at work, and return once it is at rest."""
+        await _body(request)
+        await self._named(request).stop()
+        return Response(status_code=204)
+
     async def switch(self, request: Request) -> Response:
         """Let another model answer."""
         model = await _field(request, "model")
@@ -91,6 +97,7 @@ def page(profile: Callable[[], Profile], port: int) -> Starlette:
         Route(one, _in_words(endpoints.show), methods=["GET"]),
         Route(one, _in_words(endpoints.end), methods=["DELETE"]),
         Route(f"{one}/say", _in_words(endpoints.say), methods=["POST"]),
+        Route(f"{one}/stop", _in_words(endpoints.stop), methods=["POST"]),
         Route(f"{one}/model", _in_words(endpoints.switch), methods=["POST"]),
         Route(f"{one}/replay", _in_words(endpoints.replay), methods=["POST"]),
     ]

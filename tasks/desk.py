@@ -1,8 +1,10 @@
 """The conversations of the web page: each on a sandbox of its own, each step kept for a page that is loaded again."""
 
 import asyncio
+import logging
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 from tasks.core.config import Profile
@@ -14,6 +16,9 @@ from tasks.talk import Event, Heard, Talk, told
 # Beyond these the one unused for longest is forgotten.
 MOST = 32
 LONGEST_WORDS = 2000
+LONGEST_ERROR = 300  # characters of one that nobody foresaw
+
+_log = logging.getLogger(__name__)
 
 Told = dict[str, Any]
 
@@ -36,6 +41,7 @@ class Conversation:
         self.talk = Talk(profile, self.models[0].model_id, guard="warn")
         self.told: list[Told] = []
         self.turn: asyncio.Task[None] | None = None
+        self._saying: asyncio.Task[None] | None = None
         self._profile = profile
 
     @property
@@ -90,22 +96,47 @@ class Conversation:
         self.turn = asyncio.create_task(self._answer(words.strip(), happening))
         return _until_end(happening)
 
+    async def stop(self) -> None:
+        """Stop the agent where it is at work; what was said and done stays, and the steps come to their end."""
+        if self.turn is not None and self._saying is not None:
+            self._saying.cancel()
+            await asyncio.wait([self.turn])
+
+    def give_up(self) -> None:
+        """Drop the agent's work: nobody will see it."""
+        for work in (self.turn, self._saying):
+            if work is not None:
+                work.cancel()
+
     async def _answer(self, words: str, happening: "asyncio.Queue[Told | None]") -> None:
-        def watch(event: Event) -> None:
-            step = told(event)
-            if not isinstance(event, Heard):
-                self.told.append(step)
+        def tell(step: Told) -> None:
+            self.told.append(step)
             happening.put_nowait(step)
+
+        def watch(event: Event) -> None:
+            if isinstance(event, Heard):
+                happening.put_nowait(told(event))
+            else:
+                tell(told(event))
 
         self.told.append({"kind": "said", "text": words})
         try:
-            await self.talk.say(words, watch)
-        except ZavaError as error:
-            failed = {"kind": "failed", "text": str(error)}
-            self.told.append(failed)
-            happening.put_nowait(failed)
+            # Tasks of their own: whatever ends them, this one goes on to tell of it.
+            if await self._ended(self.talk.say(words, watch), tell):
+                await self._ended(self.talk.look(watch), tell)
+                tell({"kind": "halted"})
         finally:
             happening.put_nowait(None)
+
+    async def _ended(self, work: Coroutine[Any, Any, None], tell: Callable[[Told], None]) -> bool:
+        """Wait for the agent's work, and tell how it failed, if it did; return whether it was stopped."""
+        self._saying = asyncio.create_task(work)
+        await asyncio.wait([self._saying])
+        if self._saying.cancelled():
+            return True
+        if error := self._saying.exception():
+            tell({"kind": "failed", "text": _in_words(error, self._profile.workspace)})
+        return False
 
     async def to_pack(self) -> Held:
         """Put the conversation into the replay pack, that every later model is held against; twice is fine.
@@ -168,9 +199,23 @@ class Desk:
         """
         conversation = self.find(conversation_id)
         del self._open[conversation_id]
-        if conversation.turn is not None:
-            conversation.turn.cancel()
+        conversation.give_up()
         await conversation.talk.end()
+
+
+def _in_words(error: BaseException, workspace: Path) -> str:
+    """Return what to tell of an error; one that nobody foresaw is also logged, with where it came from."""
+    if isinstance(error, ZavaError):
+        return str(error)
+    _log.error("A turn failed.", exc_info=error)
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    what = f"{type(error).__name__}: {error}"
+    return (
+        f"Something went wrong that nobody foresaw: {what[:LONGEST_ERROR]}. What was done stays done. Say it again; if "
+        "that does not help, begin a new conversation. If `zava up` serves the page, the rest is in "
+        f"{workspace}/services/page.log."
+    )
 
 
 async def _until_end(happening: "asyncio.Queue[Told | None]") -> AsyncIterator[Told]:

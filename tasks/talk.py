@@ -15,7 +15,6 @@ from tasks.clients import async_openai_client, is_local, mlflow_login
 from tasks.core.change import Change, between
 from tasks.core.config import Profile
 from tasks.core.conversation import Message
-from tasks.core.errors import ZavaError
 from tasks.core.record import Record
 from tasks.episode import Called, Guard, Spoke, Step, Stopped, run_turns
 from tasks.remote_shop import RemoteShop, drop_sandbox, new_sandbox, open_remote_shop
@@ -76,6 +75,7 @@ class Talk:
         self._sandbox = new_sandbox()
         self._policy = ""
         self._tools: Sequence[dict[str, Any]] = ()
+        self._heard = ""  # of an answer that is not whole yet
 
     @property
     def address(self) -> str:
@@ -108,15 +108,15 @@ class Talk:
         """Say something to the model; `watch` is told what it does until it answers.
 
         What failed before the model did anything was not said, so that it can be said again. Where it is cancelled,
-        what was done stays done, and the conversation can go on.
+        what was said and done stays, also the beginning of an answer, and the conversation can go on.
 
         Raises:
             ProviderError: The provider is not there, or refuses the model.
             ServiceError: No shop answers.
         """
         await self.begin()
-        before = list(self.messages)
-        self.messages.append(Message(role="user", content=words))
+        before = self.messages
+        self.messages, self._heard = _with_words(before, words), ""
         try:
             headers = await asyncio.to_thread(_trace_headers, self._profile, self.model_id)
             async with open_remote_shop(self.address, self._sandbox) as shop:
@@ -125,18 +125,38 @@ class Talk:
                     tracing.conversation("chat", self.id, self.model_id, self.messages),
                 ):
                     await self._answered(shop, watch)
-        except (ZavaError, asyncio.CancelledError):
-            self.messages = before if len(self.messages) == len(before) + 1 else _answered_calls(self.messages)
+        except asyncio.CancelledError:
+            self.messages = _answered_calls(self.messages)
+            if self._heard:
+                self.messages.append(Message(role="assistant", content=self._heard))
+                watch(Spoke(text=self._heard))
+            raise
+        except BaseException:
+            self.messages = before if self.messages[-1].role == "user" else _answered_calls(self.messages)
             raise
 
+    async def look(self, watch: Watch) -> None:
+        """Tell what was changed in the shop since it was last looked at, such as by a call that was cut off.
+
+        Raises:
+            ServiceError: No shop answers.
+        """
+        async with open_remote_shop(self.address, self._sandbox) as shop:
+            await self._look(shop, watch)
+
     async def _answered(self, shop: RemoteShop, watch: Watch) -> None:
+        def hear(words: str) -> None:
+            self._heard += words
+            watch(Heard(text=words))
+
         config = self._profile.evaluation
-        send = aloud(lambda words: watch(Heard(text=words)))
+        send = aloud(hear)
         async with async_openai_client(self._profile.provider) as client:
             steps = run_turns(
                 client, self.model_id, self.messages, shop, self._tools, config, guard=self._guard, send=send
             )
             async for step in steps:
+                self._heard = ""
                 watch(step)
                 if isinstance(step, Called) and not step.is_error:
                     await self._look(shop, watch)
@@ -177,6 +197,17 @@ def _answers(address: str) -> bool:
         return httpx2.get(f"{address}/health", timeout=2.0, trust_env=not is_local(address)).is_success
     except (httpx2.HTTPError, httpx2.InvalidURL):
         return False
+
+
+def _with_words(messages: list[Message], words: str) -> list[Message]:
+    """Return the conversation with a customer's words; those that got no answer before belong to the same turn.
+
+    Some chat templates refuse two turns of a customer in a row.
+    """
+    *before, last = messages
+    if last.role == "user":
+        return [*before, last.model_copy(update={"content": f"{last.content}\n{words}"})]
+    return [*messages, Message(role="user", content=words)]
 
 
 def _answered_calls(messages: list[Message]) -> list[Message]:

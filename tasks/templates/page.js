@@ -4,6 +4,7 @@ const OPENINGS = [
   "What is the status of my orders? I am Noah Brown, zip 80279.",
   "Which products do you sell?",
 ];
+const HALTED = "You stopped the agent. What it did stays done.";
 const KINDS = { orders: "Order", users: "Customer" };
 const $ = (id) => document.getElementById(id);
 const turns = $("turns");
@@ -125,6 +126,7 @@ const SHOWN = {
   },
   failed: (step) => make("li", "failed", step.text),
   stopped: (step) => make("li", "stopped", `The agent was stopped: ${step.text}.`),
+  halted: () => make("li", "halted", HALTED),
 };
 const ANNOUNCED = {
   spoke: (step) => `Agent: ${step.text}`,
@@ -132,6 +134,7 @@ const ANNOUNCED = {
   changed: (step) => `The shop changed: ${step.changes.map((one) => one.field).join(", ")}`,
   failed: (step) => step.text,
   stopped: (step) => `The agent was stopped: ${step.text}`,
+  halted: () => HALTED,
 };
 
 function toEnd() {
@@ -156,7 +159,11 @@ function setBusy(busy) {
   state.busy = busy;
   $("thinking").hidden = !busy;
   $("doing").textContent = "The agent is thinking";
-  $("send").disabled = busy;
+  const inTheWay = document.activeElement === $(busy ? "send" : "stop"); // it is about to be hidden
+  $("send").hidden = busy;
+  $("stop").hidden = !busy;
+  $("stop").disabled = false;
+  if (inTheWay) $("words").focus();
   $("bad").disabled = busy || turns.children.length === 0;
   for (const input of $("models").querySelectorAll("input")) input.disabled = busy;
   toEnd();
@@ -260,6 +267,16 @@ async function say(words) {
   }
 }
 
+async function stop() {
+  $("stop").disabled = true;
+  $("doing").textContent = "The agent is being stopped";
+  try {
+    await call("POST", here("/stop"), {});
+  } finally {
+    $("stop").disabled = false;
+  }
+}
+
 async function switchTo(model) {
   try {
     await call("POST", here("/model"), { model });
@@ -295,6 +312,7 @@ $("words").addEventListener("keydown", (event) => {
   }
 });
 $("words").addEventListener("input", grow);
+$("stop").addEventListener("click", () => guarded(stop));
 $("bad").addEventListener("click", () => guarded(keep));
 $("again").addEventListener("click", () =>
   guarded(async () => {

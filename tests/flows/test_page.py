@@ -135,3 +135,39 @@ def test_a_model_server_that_is_down_is_told_in_words_and_the_words_can_be_said_
         expect(page.locator(".failed")).to_contain_text("no such model is loaded")
         say(page, NOAH)
         expect(page.locator(".spoke")).to_contain_text("Do you confirm")
+
+
+def test_the_agent_can_be_stopped_and_spoken_to_again(opened: Open) -> None:
+    opened.provider.hold("POST /chat/completions")
+    with a_page(width=390) as (page, _):
+        page.goto(opened.address)
+        page.get_by_label("Your message to the agent").fill(NOAH)
+        page.get_by_role("button", name="Send").click()
+        expect(page.get_by_role("button", name="Stop")).to_be_visible()
+        expect(page.get_by_role("button", name="Send")).to_be_hidden()
+        assert violations(page) == []
+        page.get_by_role("button", name="Stop").click()
+        expect(page.locator(".halted")).to_have_text("You stopped the agent. What it did stays done.")
+        expect(page.locator("#announcer")).to_have_text("You stopped the agent. What it did stays done.")
+        expect(page.get_by_role("button", name="Stop")).to_be_hidden()
+        expect(page.get_by_label("Your message to the agent")).to_be_focused()
+        assert violations(page) == []
+        told = page.locator("#turns > li").all_inner_texts()
+        page.reload()
+        expect(page.locator("#turns > li")).to_have_text(told, use_inner_text=True)
+        opened.provider.let_go()
+        say(page, "Please do.")
+        expect(page.locator(".spoke")).to_have_text("I will set your address. Do you confirm (yes/no)?")
+
+
+def test_a_fault_that_nobody_foresaw_is_told_on_the_page(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("the moon is down")
+
+    monkeypatch.setattr("tasks.talk._trace_headers", broken)
+    with a_page() as (page, _):
+        page.goto(opened.address)
+        say(page, NOAH)
+        expect(page.locator(".failed")).to_contain_text("RuntimeError: the moon is down")
+        expect(page.locator(".failed")).to_contain_text("Say it again")
+        assert violations(page) == []
