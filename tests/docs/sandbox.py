@@ -115,7 +115,7 @@ class Sandbox:
         """Write the file that a block is; a profile gets the ports of the sandbox beside what it says."""
         path = self.home / block.mark.removeprefix("file:").strip()
         text = self._with_ports(block.text)
-        if path.parent.name == "configs":
+        if path.suffix == ".yaml":
             text += yaml.safe_dump({"services": self._named_ports()})
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
