@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 
 class Event(NamedTuple):
-    """Something that happened in a stage. `done` and `total` count what the stage counts; `seconds` since its start."""
+    """Something that happened in a stage. `done` and `total` count its `unit`; `seconds` since its start."""
 
     kind: Literal["start", "step", "warning", "end", "failed"]
     stage: str
@@ -20,6 +20,7 @@ class Event(NamedTuple):
     total: int | None = None
     note: str = ""
     reused: bool = False
+    unit: str = ""
 
 
 Listener = Callable[[Event], None]
@@ -47,9 +48,9 @@ class StageProgress:
         self._note = ""
         self._reused = False
 
-    def step(self, done: int, total: int | None, note: str = "") -> None:
+    def step(self, done: int, total: int | None, note: str = "", unit: str = "") -> None:
         """Say that so much is done."""
-        self._tell(Event("step", self._stage, self.seconds, done, total, note))
+        self._tell(Event("step", self._stage, self.seconds, done, total, note, unit=unit))
 
     def warn(self, note: str) -> None:
         """Say something that a person should see now."""

@@ -120,7 +120,13 @@ def uploading(profile: Profile, dataset: Dataset) -> tuple[UploadedFile, Uploade
         files = (dataset.split.train, dataset.split.valid)
         upload.check_limits(profile.provider.kind, files)
         reused = all(upload.is_there(client, file) for file in files)
-        rows, valid = (upload.training_file(client, file) for file in files)
+        sizes = [Path(file.path).stat().st_size for file in files]
+
+        def sent(before: int) -> upload.Sent:
+            return lambda now: progress.step((before + now) // 1024, sum(sizes) // 1024, unit="KiB")
+
+        rows = upload.training_file(client, files[0], sent=sent(0))
+        valid = upload.training_file(client, files[1], sent=sent(sizes[0]))
         progress.result(f"{(rows.bytes + valid.bytes) / 2**20:.1f} MiB", reused=reused)
     return rows, valid
 

@@ -1,6 +1,7 @@
 """Puts a dataset file at the provider, once: a file that lies there already is used again."""
 
 import hashlib
+import io
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -18,9 +19,33 @@ from tasks.provider_errors import may_have_acted, translated
 POLL_SECONDS = 0.5
 PROCESSING_DEADLINE_S = 600.0
 
+# Told how many bytes of a file are with the provider.
+Sent = Callable[[int], None]
 
-def training_file(client: OpenAI, file: DatasetFile, *, sleep: Callable[[float], None] = time.sleep) -> UploadedFile:
+
+class _Counted(io.BytesIO):
+    """The content of a file, which tells how much of it was read."""
+
+    def __init__(self, content: bytes, sent: Sent) -> None:
+        super().__init__(content)
+        self._sent = sent
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        piece = super().read(size)
+        self._sent(self.tell())
+        return piece
+
+
+def training_file(
+    client: OpenAI,
+    file: DatasetFile,
+    *,
+    sent: Sent = lambda _: None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> UploadedFile:
     """Return the file as the provider holds it, uploaded only where it is not there, and processed.
+
+    `sent` is told how much of it is there.
 
     Raises:
         DataError: The file on disk is not the one that was prepared.
@@ -34,8 +59,9 @@ def training_file(client: OpenAI, file: DatasetFile, *, sleep: Callable[[float],
             f"not {file.sha256[:12]}. Delete its folder to prepare it again."
         )
     name = provider_filename(file)
-    held = find_file(client, name, len(content)) or _upload(client, name, content)
+    held = find_file(client, name, len(content)) or _upload(client, name, content, sent)
     ready = _wait_until_processed(client, held, sleep)
+    sent(len(content))
     return UploadedFile(file_id=ready.id, sha256=file.sha256, bytes=len(content))
 
 
@@ -76,11 +102,12 @@ def is_there(client: OpenAI, file: DatasetFile) -> bool:
     return find_file(client, provider_filename(file), len(read_bytes(Path(file.path)))) is not None
 
 
-def _upload(client: OpenAI, name: str, content: bytes) -> FileObject:
+def _upload(client: OpenAI, name: str, content: bytes, sent: Sent) -> FileObject:
     with translated(client, f"upload {name}"):
         try:
             # The client would send the file again after a lost answer, and it would lie there twice.
-            return client.with_options(max_retries=0).files.create(file=(name, content), purpose="fine-tune")
+            body = _Counted(content, sent)
+            return client.with_options(max_retries=0).files.create(file=(name, body), purpose="fine-tune")
         except openai.APIError as error:
             if may_have_acted(error) and (held := find_file(client, name, len(content))):
                 return held

@@ -83,14 +83,15 @@ class StageLines:
 
 def _count(event: Event) -> str:
     of = f"/{event.total:,}" if event.total is not None else ""
-    return f"{event.done:,}{of}{_rate(event)}"
+    unit = f" {event.unit}" if event.unit else ""
+    return f"{event.done:,}{of}{unit}{_rate(event)}"
 
 
 def _rate(event: Event) -> str:
     if not event.done or event.seconds <= 0:
         return ""
     rate = event.done / event.seconds
-    return f" {rate:.1f}/s" if rate >= 1 else f" {1 / rate:.1f} s each"
+    return f" {rate:,.1f}/s" if rate >= 1 else f" {1 / rate:.1f} s each"
 
 
 def _left(event: Event) -> str:

@@ -104,6 +104,18 @@ def test_lines_without_a_terminal_come_in_longer_and_longer_pauses(monkeypatch: 
     assert len(told) == 11
 
 
+def test_what_is_counted_in_a_unit_is_told_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("flows.cli.progress.time.monotonic", lambda: now)
+    console = Console(width=100, force_terminal=False)
+    lines = StageLines(console)
+    with console.capture() as capture:
+        lines(Event("start", "upload"))
+        now = 10.0
+        lines(Event("step", "upload", now, 20480, 40960, unit="KiB"))
+    assert capture.get().split() == ["upload", "20,480/40,960", "KiB", "2,048.0/s,", "about", "10", "s", "left"]
+
+
 def test_on_a_terminal_a_bar_shows_count_and_rate_and_is_gone_at_the_end() -> None:
     console = Console(width=100, force_terminal=True)
     with (

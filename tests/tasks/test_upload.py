@@ -86,3 +86,20 @@ def test_a_file_changed_since_it_was_prepared_is_not_uploaded(provider: FakeFine
     with pytest.raises(DataError, match="changed after it was prepared"):
         upload.training_file(provider.client(), file)
     assert provider.files == {}
+
+
+def test_an_upload_tells_how_much_of_it_is_there(provider: FakeFinetuning, tmp_path: Path) -> None:
+    content = CONTENT * 20_000
+    path = tmp_path / "large.jsonl"
+    path.write_bytes(content)
+    sha = hashlib.sha256(content).hexdigest()
+    large = DatasetFile(path=str(path), meta_path="", split="train", rows=20_000, sha256=sha)
+    told: list[int] = []
+    uploaded = upload.training_file(provider.client(), large, sent=told.append)
+    assert provider.contents[uploaded.file_id] == content
+    assert told == sorted(told)
+    assert len(set(told)) > 3
+    assert told[-1] == len(content)
+    again: list[int] = []
+    upload.training_file(provider.client(), large, sent=again.append)
+    assert again == [len(content)]
