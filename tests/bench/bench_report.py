@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import json
 import resource
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from tasks.core.evaluation import Comparison, DecisionSet, EvalReport, Score
 from tasks.core.failure import STAGES
 from tasks.report import write_report
 from tests import runs
-from tests.browser import a_page
+from tests.browser import INSTALL, a_page
 from tests.decisions import write_decisions
 
 out = Console(highlight=False)
@@ -85,6 +86,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--decisions", type=int, default=100_000)
     wanted = parser.parse_args().decisions
+    if shutil.which("chromium") is None:
+        parser.exit(1, f"No Chromium on PATH, which opens the report; on Debian: {INSTALL}\n")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         decisions = with_long_histories(write_decisions(folder / "set", -(-wanted // 3)))
