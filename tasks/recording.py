@@ -23,7 +23,7 @@ from tasks import (
     train,
 )
 from tasks.artifacts import Dataset, workspace
-from tasks.clients import openai_client
+from tasks.clients import mlflow_client, openai_client
 from tasks.core.config import Profile
 from tasks.core.coverage import table
 from tasks.core.evaluation import DecisionSet, EvalReport
@@ -61,6 +61,9 @@ def tracked_run(profile: Profile) -> Iterator[TrackedRun]:
 def opened(profile: Profile, prefect: PrefectRun) -> TrackedRun:
     """Open the MLflow run and link it with the Prefect run, both ways."""
     with stage("tracking") as progress:
+        progress.step(0, 2, "loading MLflow")  # which takes seconds
+        mlflow_client(profile.tracking)
+        progress.step(1, 2, "opening the run")
         tracked = track.open_run(profile, prefect, {"zava.profile": profile.name, "zava.git_commit": _git_commit()})
         create_link_artifact(tracked.address, link_text="MLflow run", key="mlflow-run", description="Recorded here.")
         progress.result(f"MLflow run {tracked.run_id[:8]}")
@@ -87,13 +90,16 @@ def _git_commit() -> str:
 def dataset_recorded(profile: Profile, tracked: TrackedRun, dataset: Dataset) -> None:
     """Record dataset inputs, row counts, funnel, coverage, card, files and what a teacher took; link it in Prefect."""
     made = card.card_in(Path(dataset.split.train.path).parent)
-    with stage("tracking"):
+    with stage("tracking") as progress:
+        progress.step(0, 3, "datasets")
         track.dataset(profile.tracking, tracked, dataset.split, dataset.decisions)
+        progress.step(1, 3, "tables")
         track.tags(profile.tracking, tracked, {"zava.dataset_address": dataset.address})
         coverage = table(dataset.split.coverage, profile.synthesis.coverage)
         track.tables(profile.tracking, tracked, {"funnel": list(dataset.split.funnel.steps()), "coverage": coverage})
         if dataset.taught:
             track.taught(profile.tracking, tracked, dataset.taught)
+        progress.step(2, 3, "card")
         track.files(profile.tracking, tracked, made.files, "dataset")
         create_table_artifact(
             [step._asdict() for step in dataset.split.funnel.steps()],
@@ -158,9 +164,12 @@ def arm_recorded(
     files = [scores, scores.with_name(f"{measured.arm}.report.json"), scores.with_name(ANSWERS)]
     if story is not None:
         files.append(report.write_transcript(story, workspace(profile).run_folder(tracked.run_id)))
-    with stage("tracking"):
+    with stage("tracking") as progress:
+        progress.step(0, 3, "metrics and files")
         child = track.arm(profile.tracking, tracked, measured, decisions, files)
+        progress.step(1, 3, "decisions")
         track_items.table(profile.tracking, child, decisions, measured)
+        progress.step(2, 3, "conversations")
         held = [Path(one.traces_path) for one in (story, family) if one and one.traces_path]
         logged = track_model.logged(profile.tracking, tracked, measured.model_id)
         traces.record(profile.tracking, child, [path for path in held if path.exists()], logged)
