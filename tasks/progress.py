@@ -11,7 +11,10 @@ from typing import Literal, NamedTuple
 
 
 class Event(NamedTuple):
-    """Something that happened in a stage. `done` and `total` count its `unit`; `seconds` since its start."""
+    """Something that happened in a stage. `done` and `total` count its `unit`; `seconds` since its start.
+
+    `done` came about in the last `counting` of these seconds: before, the stage only waited or made ready.
+    """
 
     kind: Literal["start", "step", "warning", "end", "failed"]
     stage: str
@@ -21,6 +24,7 @@ class Event(NamedTuple):
     note: str = ""
     reused: bool = False
     unit: str = ""
+    counting: float = 0.0
 
 
 Listener = Callable[[Event], None]
@@ -44,13 +48,16 @@ class StageProgress:
     def __init__(self, stage: str) -> None:
         """Begin to count the time."""
         self._stage = stage
-        self._began = time.monotonic()
+        self._began = self._counting_began = time.monotonic()
         self._note = ""
         self._reused = False
 
     def step(self, done: int, total: int | None, note: str = "", unit: str = "") -> None:
         """Say that so much is done."""
-        self._tell(Event("step", self._stage, self.seconds, done, total, note, unit=unit))
+        if not done:
+            self._counting_began = time.monotonic()
+        counting = time.monotonic() - self._counting_began
+        self._tell(Event("step", self._stage, self.seconds, done, total, note, unit=unit, counting=counting))
 
     def warn(self, note: str) -> None:
         """Say something that a person should see now."""

@@ -88,13 +88,13 @@ def _count(event: Event) -> str:
 
 
 def _rate(event: Event) -> str:
-    if not event.done or event.seconds <= 0:
+    if not event.done or event.counting <= 0:
         return ""
-    rate = event.done / event.seconds
+    rate = event.done / event.counting
     return f" {rate:,.1f}/s" if rate >= 1 else f" {1 / rate:.1f} s each"
 
 
 def _left(event: Event) -> str:
     if not event.done or event.total is None:
         return ""
-    return f", about {age(event.seconds / event.done * (event.total - event.done))} left"
+    return f", about {age(event.counting / event.done * (event.total - event.done))} left"

@@ -98,7 +98,7 @@ def test_lines_without_a_terminal_come_in_longer_and_longer_pauses(monkeypatch: 
         lines(Event("start", "training"))
         for second in range(1, 601):
             now = float(second)
-            lines(Event("step", "training", now, second, 1200))
+            lines(Event("step", "training", now, second, 1200, counting=now))
     told = capture.get().splitlines()
     assert told[0].split() == ["training", "10/1,200", "1.0/s,", "about", "19", "min", "50", "s", "left"]
     assert len(told) == 11
@@ -112,7 +112,7 @@ def test_what_is_counted_in_a_unit_is_told_with_it(monkeypatch: pytest.MonkeyPat
     with console.capture() as capture:
         lines(Event("start", "upload"))
         now = 10.0
-        lines(Event("step", "upload", now, 20480, 40960, unit="KiB"))
+        lines(Event("step", "upload", now, 20480, 40960, unit="KiB", counting=now))
     assert capture.get().split() == ["upload", "20,480/40,960", "KiB", "2,048.0/s,", "about", "10", "s", "left"]
 
 
