@@ -15,6 +15,10 @@ QUIET = {
     "MLFLOW_MODEL_CATALOG_URI": "",
 }
 
+# A run that waits its turn behind a retraining is not late. And on SQLite, Prefect marks late runs many at a time, each
+# reading before it writes, which locks out whoever begins runs, for up to a minute.
+LATE_AFTER_S = 1800
+
 
 def prefect_home(workspace: Path) -> Path:
     """Return the folder that stands in for the user's own ~/.prefect."""
@@ -101,6 +105,7 @@ def prefect(port: int, workspace: Path) -> Service:
             # The server writes its UI with the API's address filled in; not into the installed package.
             "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(home / "ui"),
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+            "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": str(LATE_AFTER_S),
             "PREFECT_API_URL": f"http://{HOST}:{port}/api",
             "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),
         },

@@ -18,8 +18,10 @@ locals {
         PREFECT_SERVER_UI_API_URL              = local.prefect_api
         PREFECT_SERVER_UI_STATIC_DIRECTORY     = "/tmp/ui"
         PREFECT_SERVER_ANALYTICS_ENABLED       = "false"
-        PREFECT_HOME                           = "/tmp/prefect"
-        ZAVA_HEALTH_URL                        = "http://127.0.0.1:4200/api/health"
+        # A run that waits its turn behind a retraining is not late.
+        PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS = "1800"
+        PREFECT_HOME                                    = "/tmp/prefect"
+        ZAVA_HEALTH_URL                                 = "http://127.0.0.1:4200/api/health"
       })
       secrets = { PGPASSWORD = "prefect-db", PREFECT_SERVER_API_AUTH_STRING = "prefect-auth", PREFECT_API_AUTH_STRING = "prefect-auth" }
     }

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -192,3 +193,12 @@ def test_prefect_and_mlflow_come_up_answer_and_go(tmp_path: Path) -> None:
     finally:
         assert sorted(supervisor.down()) == ["mlflow", "prefect"]
     assert all(is_free(service.port) for service in services)
+
+
+def test_prefect_calls_no_run_late_that_only_waits_its_turn(tmp_path: Path) -> None:
+    service = catalog.prefect(free_port(), tmp_path)
+    asked = "from prefect.settings import get_current_settings as s; print(s().server.services.late_runs.after_seconds)"
+    told = subprocess.run(
+        [sys.executable, "-c", asked], env={**os.environ, **service.env}, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.strip() == "0:30:00"
