@@ -61,7 +61,12 @@ def simulate(profile: Profile, out_dir: Path, progress: Progress = lambda _done,
             break
         asyncio.run(_play_missing([steered], store, phrases, progress))
         shards.append(steered)
-    return [shard.path for shard in shards]
+    # What trains comes first, so that all of it is known when it is counted how much held-out wording it holds.
+    return [shard.path for shard in sorted(shards, key=lambda shard: not _trains(shard))]
+
+
+def _trains(shard: Shard) -> bool:
+    return bool(shard.scenarios) and shard.scenarios[0].split == "train"
 
 
 def _steered_shard(
@@ -69,7 +74,7 @@ def _steered_shard(
 ) -> Shard | None:
     """Return the shard that fills the holes which the training shards leave in the coverage; None without holes."""
     config = profile.synthesis
-    played = [shard.path for shard in shards if shard.scenarios and shard.scenarios[0].split == "train"]
+    played = [shard.path for shard in shards if _trains(shard)]
     wanted = holes(read_conversations(played), config.coverage) if config.coverage else []
     if not wanted:
         return None

@@ -47,6 +47,13 @@ def test_every_split_is_played_in_shards_of_whole_conversations(tmp_path: Path) 
     assert [done for done, _ in told] == sorted(done for done, _ in told)
 
 
+def test_what_is_played_for_coverage_comes_before_what_is_held_out(tmp_path: Path) -> None:
+    paths = simulate(a_profile(coverage={"cancel_pending_order ok explicit_yes": 9}), tmp_path)
+    splits = [conversation.split for conversation in read_conversations(paths)]
+    assert splits.count("train") > 7
+    assert splits == sorted(splits, key=["train", "valid", "heldout"].index)
+
+
 def test_a_finished_shard_is_not_played_again_and_a_lost_one_comes_back_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
