@@ -6,6 +6,7 @@ comes during a call goes into the next one, so that a bundle is as large as Pref
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import groupby
@@ -23,10 +24,14 @@ log = logging.getLogger(__name__)
 # Of a bundle, which Prefect bounds to 100; of those who wait; of a call and of a wait in all, in seconds.
 BUNDLE = 25
 MOST_WAITING = 1000
-CALL_S = 40.0
-WAIT_S = 60.0
+# Prefect on SQLite may stand still for the 60 s that it lets a connection wait for the lock: its event loop drops a
+# cursor of that connection and waits for it too, while the transaction that holds the lock waits for the loop. A call
+# outlasts that, and whoever waits outlasts the call.
+CALL_S = 75.0
+WAIT_S = 100.0
 # Prefect on SQLite reads before it writes, and is refused ("database is locked") where it wrote elsewhere in between.
-# What is refused is asked for again, in smaller bundles, which take less time; for so long, with such pauses.
+# What is refused is asked for again, in smaller bundles, which take less time; for so long from the first refusal on,
+# with such pauses.
 RETRY_S = 30.0
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.05, 1.0
 # The last two: something else than Prefect answered.
@@ -59,7 +64,8 @@ class Bundler:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """Hold the connection to Prefect, and call it for whoever waits."""
-        async with get_client() as client, asyncio.TaskGroup() as group:
+        # Prefect's own limit, of a minute, is that of the standstill.
+        async with get_client({"timeout": CALL_S}) as client, asyncio.TaskGroup() as group:
             self._client = client
             calling = group.create_task(self._call_for_all())
             yield
@@ -98,7 +104,7 @@ class Bundler:
 
     async def _call(self, flow: str, bundle: list[_Waiting]) -> None:
         """Begin the runs of a bundle; what is refused is asked for again."""
-        pause_s, ends = FIRST_PAUSE_S, anyio.current_time() + RETRY_S
+        pause_s, ends = FIRST_PAUSE_S, math.inf
         while left := [one for one in bundle if not one.run.done()]:
             part = left[: self._size]
             try:
@@ -115,6 +121,7 @@ class Bundler:
             if not refused:
                 self._size, pause_s = min(2 * self._size, BUNDLE), FIRST_PAUSE_S
                 continue
+            ends = min(ends, anyio.current_time() + RETRY_S)
             if anyio.current_time() > ends:
                 _give_up(left, refused[0])
                 return

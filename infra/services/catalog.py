@@ -16,7 +16,8 @@ QUIET = {
 }
 
 # A run that waits its turn behind a retraining is not late. And on SQLite, Prefect marks late runs many at a time, each
-# reading before it writes, which locks out whoever begins runs, for up to a minute.
+# reading before it writes: they refuse each other and whoever begins runs, and may make the server stand still for a
+# minute (flows/bundler.py says why).
 LATE_AFTER_S = 1800
 
 

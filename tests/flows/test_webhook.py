@@ -3,12 +3,14 @@
 import asyncio
 import json
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import anyio
 import httpx2
+import psutil
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentFlowRunCreate
@@ -72,7 +74,7 @@ def retrain(deployed: tuple[Profile, dict[str, Deployed]]) -> Deployed:
 
 
 def post(address: str, hook: str, body: bytes, headers: dict[str, str]) -> httpx2.Response:
-    return httpx2.post(f"{address}/hooks/{hook}", content=body, headers=headers, timeout=60, trust_env=False)
+    return httpx2.post(f"{address}/hooks/{hook}", content=body, headers=headers, timeout=120, trust_env=False)
 
 
 def send(address: str, hook: str, message: object, message_id: str | None = None) -> httpx2.Response:
@@ -241,6 +243,28 @@ def test_what_prefect_refuses_is_asked_for_again_in_smaller_bundles(
     assert len({answer.json()["run"] for answer in answers}) == 30
     assert len(runs(client, retrain)) == before + 30
     assert max(asked) > 3
+
+
+def test_a_message_outlasts_a_minute_in_which_prefect_stands_still(
+    address: str, client: SyncPrefectClient, retrain: Deployed
+) -> None:
+    before, port = len(runs(client, retrain)), httpx2.URL(PREFECT_API_URL.value()).port
+    [server] = {
+        psutil.Process(one.pid)
+        for one in psutil.net_connections("tcp4")
+        if one.laddr.port == port and one.status == psutil.CONN_LISTEN
+    }
+    with ThreadPoolExecutor(4) as pool:
+        server.suspend()
+        try:
+            sent = [pool.submit(send, address, "retrain", MIX) for _ in range(4)]
+            time.sleep(62)
+        finally:
+            server.resume()
+        answers = [one.result() for one in sent]
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["run"] for answer in answers}) == 4
+    assert len(runs(client, retrain)) == before + 4
 
 
 def test_a_flow_that_is_not_deployed_keeps_nobody_up(prefect_server: None, monkeypatch: pytest.MonkeyPatch) -> None:
