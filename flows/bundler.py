@@ -65,7 +65,7 @@ class Bundler:
     async def open(self) -> AsyncIterator[None]:
         """Hold the connection to Prefect, and call it for whoever waits."""
         # Prefect's own limit, of a minute, is that of the standstill.
-        async with get_client({"timeout": CALL_S}) as client, asyncio.TaskGroup() as group:
+        async with get_client(httpx_settings={"timeout": CALL_S}) as client, asyncio.TaskGroup() as group:
             self._client = client
             calling = group.create_task(self._call_for_all())
             yield
