@@ -3,7 +3,7 @@
 import copy
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -42,7 +42,8 @@ def _tensors(cache: DynamicCache) -> Iterator[torch.Tensor]:
 class Snapshot(NamedTuple):
     """What a model knows after a beginning of a prompt."""
 
-    tokens: list[int]
+    length: int
+    """In tokens."""
     cache: DynamicCache
     logits: torch.Tensor
     """What it expects next [vocabulary]."""
@@ -56,7 +57,7 @@ class PrefixCache:
         """Hold up to `limit` bytes, the longest unused snapshot going first."""
         self._limit = limit
         self._size = 0
-        self._snapshots: OrderedDict[tuple[int, ...], Snapshot] = OrderedDict()
+        self._snapshots: OrderedDict[str, Snapshot] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
@@ -64,41 +65,48 @@ class PrefixCache:
         """The bytes that its snapshots take."""
         return self._size
 
-    def longest(self, prompt: list[int]) -> Snapshot | None:
+    def longest(self, prompt: Sequence[int]) -> Snapshot | None:
         """Return the snapshot of the longest beginning of a prompt."""
+        text = as_text(prompt)
         with self._lock:
-            fitting = [s for s in self._snapshots.values() if prompt[: len(s.tokens)] == s.tokens]
-            if not fitting:
+            best = max(filter(text.startswith, self._snapshots), key=len, default=None)
+            if best is None:
                 return None
-            best = max(fitting, key=lambda snapshot: len(snapshot.tokens))
-            self._snapshots.move_to_end(tuple(best.tokens))
-            return best
+            self._snapshots.move_to_end(best)
+            return self._snapshots[best]
 
-    def shared(self, prompt: list[int], known: int) -> int | None:
+    def shared(self, prompt: Sequence[int], known: int) -> int | None:
         """Return where a beginning ends that other prompts share and that has no snapshot, past `known` tokens."""
+        text = as_text(prompt)
         least = known + MIN_SHARED_TOKENS
-        beginning = prompt[:least]
+        most = least - 1
         with self._lock:
-            # Most snapshots differ early on, so that alone is asked of each.
-            sharing = [one.tokens for one in self._snapshots.values() if one.tokens[:least] == beginning]
-        most = max((_common(prompt, tokens) for tokens in sharing), default=0)
+            for other in self._snapshots:
+                # Most differ early on, and need not be compared to the end.
+                if other.startswith(text[: most + 1]):
+                    most = common(text, other)
         return most if least <= most < len(prompt) else None
 
-    def add(self, tokens: list[int], cache: DynamicCache, logits: torch.Tensor) -> None:
+    def add(self, tokens: Sequence[int], cache: DynamicCache, logits: torch.Tensor) -> None:
         """Keep a snapshot, unless it alone would fill a quarter of the room."""
         size = size_in_bytes(cache)
-        key = tuple(tokens)
+        key = as_text(tokens)
         with self._lock:
             if size > self._limit // 4 or key in self._snapshots:
                 return
-            self._snapshots[key] = Snapshot(tokens, clone(cache), logits, size)
+            self._snapshots[key] = Snapshot(len(key), clone(cache), logits, size)
             self._size += size
             while self._size > self._limit:
                 self._size -= self._snapshots.popitem(last=False)[1].size
 
 
-def _common(a: list[int], b: list[int]) -> int:
-    """Return the length of the common beginning of two lists."""
+def as_text(tokens: Sequence[int]) -> str:
+    """Return tokens as a text of one character each, since texts are compared far faster than lists."""
+    return "".join(map(chr, tokens))
+
+
+def common(a: str, b: str) -> int:
+    """Return the length of the common beginning of two texts."""
     low, high = 0, min(len(a), len(b))
     while low < high:
         middle = (low + high + 1) // 2

@@ -4,6 +4,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
+from operator import attrgetter
 
 import torch
 from transformers import DynamicCache
@@ -44,6 +45,8 @@ class Engine(threading.Thread):
         self._max_batch = max_batch
         self._batch_bytes = batch_bytes
         self._waiting: deque[Generation] = deque()
+        self._ordered = 0
+        """How many at the head of the queue stand in the order in which they are read."""
         self._joining: Generation | None = None
         self._batches: list[SlotBatch | LoneBatch] = []
         self._changed = threading.Condition()
@@ -68,6 +71,13 @@ class Engine(threading.Thread):
                 raise QueueFullError(f"{len(self._waiting)} requests wait already. Try again in a second.")
             self._waiting.extend(generations)
             self._changed.notify()
+
+    def will_read(self, prompt: str) -> bool:
+        """Tell whether a waiting prompt goes on from this one, or this one from it."""
+        with self._changed:
+            unread = [*self._waiting, *(() if self._joining is None else (self._joining,))]
+        texts = (one.text for one in unread if one.text != prompt)
+        return any(text.startswith(prompt) or prompt.startswith(text) for text in texts)
 
     def stop(self) -> None:
         """End the thread; sequences that are not complete fail."""
@@ -111,6 +121,12 @@ class Engine(threading.Thread):
                     torch.cuda.empty_cache()
             if self._stopped or not self._waiting or not self._has_room():
                 return None
+            if not self._ordered:
+                # Each behind the one that it goes on from, whose reading spares it the most. Who comes later waits for
+                # the next round, so that nobody is overtaken for ever.
+                self._waiting = deque(sorted(self._waiting, key=attrgetter("text")))
+                self._ordered = len(self._waiting)
+            self._ordered -= 1
             return self._waiting.popleft()
 
     def _has_room(self) -> bool:
@@ -151,7 +167,7 @@ def _read_prompt(generation: Generation) -> DynamicCache | None:
     loaded, prompt = generation.loaded, generation.prompt
     prefixes = loaded.prefixes
     if known := prefixes.longest(prompt):
-        cache, logits, at = clone(known.cache), known.logits, len(known.tokens)
+        cache, logits, at = clone(known.cache), known.logits, known.length
     else:
         cache, logits, at = DynamicCache(config=loaded.model.config), torch.empty(0), 0
     generation.cached = at

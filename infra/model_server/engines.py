@@ -29,7 +29,7 @@ class Engines:
         self._engines = [
             Engine(
                 max_waiting=settings.max_waiting,
-                max_batch=settings.max_batch,
+                max_batch=max(1, settings.max_batch // count),
                 batch_bytes=settings.batch_bytes // count,
             )
             for _ in range(count)
@@ -62,4 +62,7 @@ class Engines:
             if sum(loads) + len(generations) > self._max_waiting:
                 raise QueueFullError(f"{sum(loads)} requests are being answered or wait. Try again in a second.")
             large = any(worth_sharing(generation.loaded.weights.parameters) for generation in generations)
-            self._engines[0 if large else loads.index(min(loads))].submit(generations)
+            if large:
+                return self._engines[0].submit(generations)
+            related = (i for i, engine in enumerate(self._engines) if engine.will_read(generations[0].text))
+            self._engines[next(related, loads.index(min(loads)))].submit(generations)

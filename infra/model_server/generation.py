@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, NamedTuple
 
+from infra.model_server.caches import as_text
 from infra.model_server.loaded import LoadedModel
 from infra.model_server.sampling import Sampler
 
@@ -37,6 +39,11 @@ class Generation:
     cancelled: bool = False
     tokens: list[int] = field(default_factory=list)
     cached: int = 0
+
+    @cached_property
+    def text(self) -> str:
+        """The prompt, to be compared with others."""
+        return as_text(self.prompt)
 
     def take(self, token: int) -> bool:
         """Add a token; True if the answer is complete."""

@@ -32,7 +32,7 @@ class Settings(BaseModel):
     max_waiting: int = 512
     """Chat sequences that may wait or run at once; a request with `n` choices counts `n` times."""
     max_batch: int = 64
-    """Chat sequences decoded together."""
+    """Chat sequences decoded together, by all engines."""
     prefix_cache_bytes: int = 256 * MEBIBYTE
     loaded_models_bytes: int = 8 * GIBIBYTE
     """Loaded models, with what they remember of prompts, are unloaded above this size, the longest unused first; the

@@ -94,6 +94,31 @@ def test_a_shared_beginning_is_read_once_and_then_known(engine: Engine, models_d
     assert cached([*beginning, 3, 4, 5]) == 51
 
 
+def test_prompts_that_wait_together_are_read_each_after_the_one_it_goes_on_from(loaded: LoadedModel) -> None:
+    engine = Engine(max_waiting=9, max_batch=9)
+    whole = prompt(random.Random(6), 100)
+    lengths = [100, 40, 80, 60]
+    generations = [Generation(loaded, whole[:length], sampler(0, 1, None), 3) for length in lengths]
+    engine.submit(generations)
+    engine.start()
+    cached = [generation.future.result(60).cached for generation in generations]
+    engine.stop()
+    assert cached == [80, 0, 60, 40]
+    for generation in generations:
+        assert_alone(loaded, generation, generation.future.result(60))
+
+
+def test_the_turns_of_a_conversation_that_wait_together_go_to_one_engine(
+    loaded: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    engines = Engines(Settings(data=tmp_path))
+    whole = prompt(random.Random(9), 60)
+    for tokens in (whole[:40], [20], whole, whole[:50], [20]):
+        engines.submit([Generation(loaded, tokens, sampler(0, 1, None), 1)])
+    assert [engine.load for engine in engines._engines] == [3, 2]
+
+
 def test_the_prefix_cache_stays_within_its_size(models_dir: Path) -> None:
     loaded = load(models_dir, "tiny", prefix_cache_bytes=200_000)
     engine = Engine(max_waiting=200, max_batch=4)
