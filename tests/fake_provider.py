@@ -102,13 +102,8 @@ class FakeProvider:
 
     async def serve(self) -> None:
         """Serve until stopped."""
-        connections: set[asyncio.Task[None]] = set()
 
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            if task is not None:
-                connections.add(task)
-                task.add_done_callback(connections.discard)
             with suppress(asyncio.CancelledError):  # the end of the server; asyncio would print it
                 await self._connection(reader, writer)
 
@@ -117,9 +112,12 @@ class FakeProvider:
         self._ready.set()
         await self._stop.wait()
         server.close()
-        for task in connections:
+        # All of them: a connection that is just being accepted is a task too, and would stay open.
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
             task.cancel()
-        await asyncio.gather(*connections, return_exceptions=True)
+        await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.sleep(0)  # A transport that was closed lets its socket go in the next round.
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
