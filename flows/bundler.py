@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 BUNDLE = 25
 MOST_WAITING = 1000
 # Prefect on SQLite may stand still for the 60 s that it lets a connection wait for the lock: its event loop drops a
-# cursor of that connection and waits for it too, while the transaction that holds the lock waits for the loop. A call
-# outlasts that, and whoever waits outlasts the call.
+# cursor of that connection and waits for it too (so say its stacks), while the transaction that holds the lock, it
+# seems, waits for the loop. A call outlasts that, and whoever waits outlasts the call.
 CALL_S = 75.0
 WAIT_S = 100.0
 # Prefect on SQLite reads before it writes, and is refused ("database is locked") where it wrote elsewhere in between.

@@ -51,7 +51,10 @@ class Snapshot(NamedTuple):
 
 
 class PrefixCache:
-    """Snapshots of prompts, so that the next turn of a conversation and the tools that all share are not read again."""
+    """Snapshots of prompts, so that the next turn of a conversation and the tools that all share are not read again.
+
+    A prompt is given as `as_text` writes it.
+    """
 
     def __init__(self, limit: int) -> None:
         """Hold up to `limit` bytes, the longest unused snapshot going first."""
@@ -65,36 +68,33 @@ class PrefixCache:
         """The bytes that its snapshots take."""
         return self._size
 
-    def longest(self, prompt: Sequence[int]) -> Snapshot | None:
+    def longest(self, prompt: str) -> Snapshot | None:
         """Return the snapshot of the longest beginning of a prompt."""
-        text = as_text(prompt)
         with self._lock:
-            best = max(filter(text.startswith, self._snapshots), key=len, default=None)
+            best = max(filter(prompt.startswith, self._snapshots), key=len, default=None)
             if best is None:
                 return None
             self._snapshots.move_to_end(best)
             return self._snapshots[best]
 
-    def shared(self, prompt: Sequence[int], known: int) -> int | None:
+    def shared(self, prompt: str, known: int) -> int | None:
         """Return where a beginning ends that other prompts share and that has no snapshot, past `known` tokens."""
-        text = as_text(prompt)
         least = known + MIN_SHARED_TOKENS
         most = least - 1
         with self._lock:
             for other in self._snapshots:
                 # Most differ early on, and need not be compared to the end.
-                if other.startswith(text[: most + 1]):
-                    most = common(text, other)
+                if other.startswith(prompt[: most + 1]):
+                    most = _common(prompt, other)
         return most if least <= most < len(prompt) else None
 
-    def add(self, tokens: Sequence[int], cache: DynamicCache, logits: torch.Tensor) -> None:
+    def add(self, prompt: str, cache: DynamicCache, logits: torch.Tensor) -> None:
         """Keep a snapshot, unless it alone would fill a quarter of the room."""
         size = size_in_bytes(cache)
-        key = as_text(tokens)
         with self._lock:
-            if size > self._limit // 4 or key in self._snapshots:
+            if size > self._limit // 4 or prompt in self._snapshots:
                 return
-            self._snapshots[key] = Snapshot(len(key), clone(cache), logits, size)
+            self._snapshots[prompt] = Snapshot(len(prompt), clone(cache), logits, size)
             self._size += size
             while self._size > self._limit:
                 self._size -= self._snapshots.popitem(last=False)[1].size
@@ -105,7 +105,7 @@ def as_text(tokens: Sequence[int]) -> str:
     return "".join(map(chr, tokens))
 
 
-def common(a: str, b: str) -> int:
+def _common(a: str, b: str) -> int:
     """Return the length of the common beginning of two texts."""
     low, high = 0, min(len(a), len(b))
     while low < high:

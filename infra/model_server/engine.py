@@ -112,6 +112,7 @@ class Engine(threading.Thread):
         while read < READ_TOKENS and (generation := self._next()) is not None:
             self._joining = generation
             self._begin(generation)
+            self._joining = None
             read += len(generation.prompt) - generation.cached
 
     def _next(self) -> Generation | None:
@@ -164,14 +165,14 @@ class Engine(threading.Thread):
 
 def _read_prompt(generation: Generation) -> DynamicCache | None:
     """Read a prompt and pick the first token; return what was read, or None if that token ends the answer."""
-    loaded, prompt = generation.loaded, generation.prompt
+    loaded, prompt, text = generation.loaded, generation.prompt, generation.text
     prefixes = loaded.prefixes
-    if known := prefixes.longest(prompt):
+    if known := prefixes.longest(text):
         cache, logits, at = clone(known.cache), known.logits, known.length
     else:
         cache, logits, at = DynamicCache(config=loaded.model.config), torch.empty(0), 0
     generation.cached = at
-    shared = prefixes.shared(prompt, at)
+    shared = prefixes.shared(text, at)
     for end in (shared, len(prompt)) if shared else (len(prompt),):
         if at < end:
             tokens = torch.tensor([prompt[at:end]], device=loaded.model.device)
@@ -179,7 +180,7 @@ def _read_prompt(generation: Generation) -> DynamicCache | None:
             logits = loaded.model(input_ids=tokens, past_key_values=cache, use_cache=True, **loaded.last_only).logits[
                 0, -1
             ]
-            prefixes.add(prompt[:end], cache, logits)
+            prefixes.add(text[:end], cache, logits)
             at = end
     return None if generation.take(pick(logits[None], [generation.sampler])[0]) else cache
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from infra.model_server.caches import PrefixCache
+from infra.model_server.caches import PrefixCache, as_text
 from infra.model_server.database import Database
 from infra.model_server.engine import Engine
 from infra.model_server.engines import Engines
@@ -275,5 +275,5 @@ def test_a_snapshot_that_would_fill_the_room_is_not_kept(models_dir: Path) -> No
     with torch.inference_mode():
         output = loaded.model(input_ids=torch.tensor([[20, 21, 22]]), use_cache=True)
     prefixes = PrefixCache(1000)
-    prefixes.add([20, 21, 22], output.past_key_values, output.logits[0, -1])
-    assert prefixes.longest([20, 21, 22, 23]) is None
+    prefixes.add(as_text([20, 21, 22]), output.past_key_values, output.logits[0, -1])
+    assert prefixes.longest(as_text([20, 21, 22, 23])) is None
