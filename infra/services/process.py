@@ -85,9 +85,11 @@ def leader(record: ProcessRecord) -> psutil.Process | None:
 
 
 def _is_of(process: psutil.Process, record: ProcessRecord) -> bool:
-    # In the first moments of a program its command line reads empty, and that of a script names its interpreter.
+    # In the first moments of a program its command line and its environment read empty, also where a script goes on as
+    # another program, and the command line of a script names its interpreter.
     same_command = tuple(process.cmdline()) in {record.command, ()}
-    return same_command or process.environ().get(MARKER) == record.marker
+    environment = process.environ()
+    return same_command or not environment or environment.get(MARKER) == record.marker
 
 
 def members(record: ProcessRecord) -> list[psutil.Process]:

@@ -68,6 +68,19 @@ def test_a_second_up_leaves_a_healthy_service_alone(supervisor: Supervisor) -> N
     assert pid_of(supervisor) == before
 
 
+def test_a_script_that_goes_on_as_another_program_is_never_taken_for_dead(tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text(f"#!/bin/sh\nexec {sys.executable} -S -c 'import time; time.sleep(60)'\n")
+    script.chmod(0o755)
+    for _ in range(60):
+        record = process.spawn([str(script)], {}, log=tmp_path / "log", marker="script", port=1)
+        try:
+            assert all(process.leader(record) is not None for _ in range(400))
+        finally:
+            os.kill(record.pid, signal.SIGKILL)
+            os.waitpid(record.pid, 0)
+
+
 def test_down_twice_is_fine(supervisor: Supervisor) -> None:
     supervisor.up(budget_s=30)
     assert supervisor.down() == ["web"]
