@@ -79,4 +79,8 @@ def _end_with_the_server() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    status = main(Path(sys.argv[1]))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not through the interpreter's end: threads of torch.distributed that come back to it then abort the process.
+    os._exit(status)
