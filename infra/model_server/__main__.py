@@ -16,7 +16,7 @@ from infra.model_server.app import build_app
 from infra.model_server.errors import DataInUseError, VllmMissingError
 from infra.model_server.memory import for_models, for_prefixes, gpu_bytes
 from infra.model_server.progress import LoraMode
-from infra.model_server.settings import BASE_MODELS, GIBIBYTE, EngineName, Settings
+from infra.model_server.settings import BASE_MODELS, GIBIBYTE, GRACE_S, EngineName, Settings
 from infra.model_server.webhooks import is_secret
 
 
@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> None:
         sys.exit(f"--engine {options.engine}: {error}")
     except (DataInUseError, OSError) as error:
         sys.exit(f"--data {options.data}: {error}")
-    uvicorn.run(app, host=options.host, port=options.port, log_level="warning", timeout_graceful_shutdown=5)
+    uvicorn.run(app, host=options.host, port=options.port, log_level="warning", timeout_graceful_shutdown=GRACE_S)
 
 
 def _parser() -> argparse.ArgumentParser:

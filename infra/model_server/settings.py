@@ -10,6 +10,8 @@ from infra.model_server.progress import LoraMode
 BASE_MODELS = Path(__file__).parent / "base"
 MEBIBYTE = 1 << 20
 GIBIBYTE = 1 << 30
+GRACE_S = 5
+"""So long does a server that ends wait for the answers under way."""
 
 
 EngineName = Literal["transformers", "vllm"]

@@ -17,7 +17,7 @@ from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob
 
 from infra.model_server.app import build_app
-from infra.model_server.settings import Settings
+from infra.model_server.settings import GRACE_S, Settings
 from tests.ports import free_port
 
 DEADLINE = 240.0
@@ -40,7 +40,10 @@ def wait_until(claim: Callable[[], bool], what: str) -> None:
 def serving(settings: Settings) -> Iterator[int]:
     """Serve in a thread of this process on a free port."""
     port = free_port()
-    config = uvicorn.Config(build_app(settings), host="127.0.0.1", port=port, log_level="warning", ws="none")
+    config = uvicorn.Config(
+        build_app(settings), host="127.0.0.1", port=port, log_level="warning", ws="none",
+        timeout_graceful_shutdown=GRACE_S,
+    )  # fmt: skip
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
