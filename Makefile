@@ -4,6 +4,8 @@ PROFILE ?= local
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Images often set it; the loop starts dozens of processes, each of which would then compile its libraries for seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install run test lint stop clean base faults bench audit teacher docs
 
