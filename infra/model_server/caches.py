@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer, LinearAttentionLayer
 
 MIN_SHARED_TOKENS = 32
 """A shared beginning shorter than this is not worth a snapshot of its own."""
@@ -25,6 +26,45 @@ def clone(cache: DynamicCache) -> DynamicCache:
             if isinstance(value, dict):
                 setattr(layer, name, {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in value.items()})
     return new
+
+
+def can_be_cut(cache: DynamicCache) -> bool:
+    """Tell whether what was read can be taken back token by token: not where it has merged into a recurrent state."""
+    return all(
+        type(layer) is DynamicLayer or (type(layer) is LinearAttentionLayer and layer.is_croppable)
+        for layer in cache.layers
+    )
+
+
+def record_past(cache: DynamicCache) -> None:
+    """Let a cache that can be cut keep what it needs for it."""
+    cache.activate_past_recording()  # type: ignore[no-untyped-call]
+
+
+def cut(cache: DynamicCache, tokens: int) -> DynamicCache:
+    """Return a cache that has recorded its past without its last tokens; they share what memory they can."""
+    new = copy.copy(cache)
+    new.layers = [copy.copy(layer) for layer in cache.layers]
+    for layer in new.layers:
+        if isinstance(layer, LinearAttentionLayer):
+            _cut_states(layer, tokens)
+        elif isinstance(layer, DynamicLayer) and layer.keys is not None and layer.values is not None:
+            layer.crop(-tokens)
+            if layer.keys.shape[-2] < tokens:
+                # For less than half of it, all of it would stay in memory.
+                layer.keys, layer.values = layer.keys.clone(), layer.values.clone()
+    return new
+
+
+def _cut_states(layer: LinearAttentionLayer, tokens: int) -> None:
+    layer.conv_states = dict(layer.conv_states)
+    layer.crop(-tokens)
+    layer.record_past = False
+    for index, states in layer.conv_states.items():
+        width = layer.conv_kernel_size[index]
+        if states is not None and width is not None:
+            # Fewer were read than the convolution spans.
+            layer.conv_states[index] = torch.nn.functional.pad(states, (width - states.shape[-1], 0))
 
 
 def size_in_bytes(cache: DynamicCache) -> int:
@@ -47,7 +87,11 @@ class Snapshot(NamedTuple):
     cache: DynamicCache
     logits: torch.Tensor
     """What it expects next [vocabulary]."""
-    size: int
+
+    @property
+    def size(self) -> int:
+        """The bytes that it takes, also where it shares them."""
+        return size_in_bytes(self.cache)
 
 
 class PrefixCache:
@@ -88,14 +132,13 @@ class PrefixCache:
                     most = _common(prompt, other)
         return most if least <= most < len(prompt) else None
 
-    def add(self, prompt: str, cache: DynamicCache, logits: torch.Tensor) -> None:
+    def add(self, prompt: str, snapshot: Snapshot) -> None:
         """Keep a snapshot, unless it alone would fill a quarter of the room."""
-        size = size_in_bytes(cache)
         with self._lock:
-            if size > self._limit // 4 or prompt in self._snapshots:
+            if snapshot.size > self._limit // 4 or prompt in self._snapshots:
                 return
-            self._snapshots[prompt] = Snapshot(len(prompt), clone(cache), logits, size)
-            self._size += size
+            self._snapshots[prompt] = snapshot
+            self._size += snapshot.size
             while self._size > self._limit:
                 self._size -= self._snapshots.popitem(last=False)[1].size
 

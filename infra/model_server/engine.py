@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from operator import attrgetter
 
 import torch
-from transformers import DynamicCache
 
-from infra.model_server.caches import clone
+from infra.model_server.caches import Snapshot
 from infra.model_server.errors import ModelFailedError, QueueFullError
 from infra.model_server.generation import Generation
+from infra.model_server.reading import read_prompts
 from infra.model_server.sampling import pick
 from infra.model_server.settings import GIBIBYTE
 from infra.model_server.slots import LoneBatch, SlotBatch, fits_slots
-from infra.model_server.threads import use_threads
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +46,8 @@ class Engine(threading.Thread):
         self._waiting: deque[Generation] = deque()
         self._ordered = 0
         """How many at the head of the queue stand in the order in which they are read."""
-        self._joining: Generation | None = None
+        self._joining: list[Generation] = []
+        """Those whose prompts are being read."""
         self._batches: list[SlotBatch | LoneBatch] = []
         self._changed = threading.Condition()
         self._stopped = False
@@ -55,7 +55,7 @@ class Engine(threading.Thread):
     @property
     def load(self) -> int:
         """The sequences that it answers or that wait for it."""
-        return len(self._waiting) + self._active()
+        return len(self._waiting) + len(self._joining) + self._active()
 
     def submit(self, generations: Sequence[Generation]) -> None:
         """Queue the sequences of one request.
@@ -75,7 +75,7 @@ class Engine(threading.Thread):
     def will_read(self, prompt: str) -> bool:
         """Tell whether a waiting prompt goes on from this one, or this one from it."""
         with self._changed:
-            unread = [*self._waiting, *(() if self._joining is None else (self._joining,))]
+            unread = [*self._waiting, *self._joining]
         texts = (one.text for one in unread if one.text != prompt)
         return any(text.startswith(prompt) or prompt.startswith(text) for text in texts)
 
@@ -99,8 +99,7 @@ class Engine(threading.Thread):
             with self._changed:
                 self._stopped = True
                 decoding = [generation for batch in self._batches for generation in batch.generations]
-            joining = [] if self._joining is None else [self._joining]
-            for generation in [*self._waiting, *joining, *decoding]:
+            for generation in [*self._waiting, *self._joining, *decoding]:
                 generation.fail(ModelFailedError("The server is stopping."))
 
     def _active(self) -> int:
@@ -109,48 +108,77 @@ class Engine(threading.Thread):
     def _admit(self) -> None:
         """Let waiting sequences join while there is room; wait if there is nothing to do at all."""
         read = 0
-        while read < READ_TOKENS and (generation := self._next()) is not None:
-            self._joining = generation
-            self._begin(generation)
-            self._joining = None
-            read += len(generation.prompt) - generation.cached
+        while read < READ_TOKENS and (generations := self._next()):
+            self._begin(generations)
+            read += len(generations[-1].prompt) - generations[0].cached
 
-    def _next(self) -> Generation | None:
+    def _next(self) -> list[Generation]:
+        """Take the sequences that are to be read at once: each but the first goes on from the one before."""
         with self._changed:
             while not (self._stopped or self._waiting or self._batches):
                 if not self._changed.wait(IDLE_S) and torch.cuda.is_available():
                     torch.cuda.empty_cache()
             if self._stopped or not self._waiting or not self._has_room():
-                return None
+                return []
             if not self._ordered:
                 # Each behind the one that it goes on from, whose reading spares it the most. Who comes later waits for
                 # the next round, so that nobody is overtaken for ever.
                 self._waiting = deque(sorted(self._waiting, key=attrgetter("text")))
                 self._ordered = len(self._waiting)
-            self._ordered -= 1
-            return self._waiting.popleft()
+            self._joining = [self._take()]
+            while self._ordered and self._joining[-1].leads_to(self._waiting[0]):
+                self._joining.append(self._take())
+            return list(self._joining)
+
+    def _take(self) -> Generation:
+        self._ordered -= 1
+        return self._waiting.popleft()
 
     def _has_room(self) -> bool:
         return self._active() < self._max_batch and sum(batch.size for batch in self._batches) < self._batch_bytes
 
-    def _begin(self, generation: Generation) -> None:
+    def _begin(self, generations: Sequence[Generation]) -> None:
         try:
-            with generation.loaded.answering():
-                cache = _read_prompt(generation)
+            with generations[0].loaded.answering():
+                snapshots = read_prompts(generations)
+        except _ANYTHING as error:
+            if len(generations) == 1:
+                self._joining = []
+                _fail(generations, error)
+            for generation in generations:
+                # One may be at fault, or all together be too much.
+                generation.read_alone = True
+            self._put_back()
+            return
+        for generation, snapshot in zip(generations, snapshots, strict=True):
+            if not self._has_room():
+                break
+            self._join(generation, snapshot)
+            self._joining.remove(generation)
+        self._put_back()
+
+    def _put_back(self) -> None:
+        """Let those that did not join wait on, before all others."""
+        with self._changed:
+            self._waiting.extendleft(reversed(self._joining))
+            self._ordered += len(self._joining)
+            self._joining = []
+
+    def _join(self, generation: Generation, snapshot: Snapshot) -> None:
+        loaded, cache = generation.loaded, snapshot.cache
+        try:
+            if generation.take(pick(snapshot.logits[None], [generation.sampler])[0]):
+                return
+            if not (loaded.takes_positions and fits_slots(cache)):
+                self._batches.append(LoneBatch(loaded, generation, cache))
+                return
+            batch = next((batch for batch in self._batches if batch.admits(loaded)), None)
+            joined = batch if isinstance(batch, SlotBatch) else SlotBatch(loaded)
+            joined.admit(generation, cache)
+            if batch is None:
+                self._batches.append(joined)
         except _ANYTHING as error:
             _fail([generation], error)
-            return
-        if cache is None:
-            return
-        loaded = generation.loaded
-        if not (loaded.takes_positions and fits_slots(cache)):
-            self._batches.append(LoneBatch(loaded, generation, cache))
-            return
-        batch = next((batch for batch in self._batches if batch.admits(loaded)), None)
-        if not isinstance(batch, SlotBatch):
-            batch = SlotBatch(loaded)
-            self._batches.append(batch)
-        batch.admit(generation, cache)
 
     def _step(self, batch: SlotBatch | LoneBatch) -> None:
         try:
@@ -161,28 +189,6 @@ class Engine(threading.Thread):
             batch.generations = []
         if not batch.generations:
             self._batches.remove(batch)
-
-
-def _read_prompt(generation: Generation) -> DynamicCache | None:
-    """Read a prompt and pick the first token; return what was read, or None if that token ends the answer."""
-    loaded, prompt, text = generation.loaded, generation.prompt, generation.text
-    prefixes = loaded.prefixes
-    if known := prefixes.longest(text):
-        cache, logits, at = clone(known.cache), known.logits, known.length
-    else:
-        cache, logits, at = DynamicCache(config=loaded.model.config), torch.empty(0), 0
-    generation.cached = at
-    shared = prefixes.shared(text, at)
-    for end in (shared, len(prompt)) if shared else (len(prompt),):
-        if at < end:
-            tokens = torch.tensor([prompt[at:end]], device=loaded.model.device)
-            use_threads(loaded.weights.parameters)
-            logits = loaded.model(input_ids=tokens, past_key_values=cache, use_cache=True, **loaded.last_only).logits[
-                0, -1
-            ]
-            prefixes.add(text[:end], cache, logits)
-            at = end
-    return None if generation.take(pick(logits[None], [generation.sampler])[0]) else cache
 
 
 def _fail(generations: Sequence[Generation], error: Exception) -> None:

@@ -39,11 +39,18 @@ class Generation:
     cancelled: bool = False
     tokens: list[int] = field(default_factory=list)
     cached: int = 0
+    read_alone: bool = False
+    """Whether its prompt is not to be read together with others."""
 
     @cached_property
     def text(self) -> str:
         """The prompt, to be compared with others."""
         return as_text(self.prompt)
+
+    def leads_to(self, other: "Generation") -> bool:
+        """Tell whether the prompt of another goes on from this one's, so that both can be read at once."""
+        together = self.loaded is other.loaded and not (self.read_alone or other.read_alone)
+        return together and other.text.startswith(self.text)
 
     def take(self, token: int) -> bool:
         """Add a token; True if the answer is complete."""

@@ -5,7 +5,6 @@ import inspect
 import itertools
 import threading
 import weakref
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,8 +36,8 @@ class LoadedModel:
     """Bytes beside those of the weights that it shares."""
     takes_positions: bool
     """Whether rows of different lengths can be told apart in one batch."""
-    last_only: Mapping[str, int]
-    """What makes a forward pass compute the last position's logits only, where the model can."""
+    picks_logits: bool
+    """Whether a forward pass can compute the logits of some positions only."""
     prefixes: PrefixCache
     rendering: threading.Lock = field(default_factory=threading.Lock)
     """Held while rendering: tokenizers are not made for several threads."""
@@ -131,6 +130,6 @@ def _ready(
         fingerprint="fp_" + hashlib.sha256(str(entry.folder).encode()).hexdigest()[:10],
         size=0 if adapter is None else adapter.size,
         takes_positions="position_ids" in parameters,
-        last_only={"logits_to_keep": 1} if "logits_to_keep" in parameters else {},
+        picks_logits="logits_to_keep" in parameters,
         prefixes=PrefixCache(settings.prefix_cache_bytes),
     )

@@ -14,8 +14,6 @@ from infra.model_server.schemas import ChatRequest
 from infra.model_server.services import Services
 from infra.model_server.streaming import ChatStream
 
-DISCONNECT_POLL_SECONDS = 0.5
-
 
 def chat_router(services: Services) -> APIRouter:
     """Return the route over `services.engines`."""
@@ -52,9 +50,11 @@ def chat_router(services: Services) -> APIRouter:
 async def _unless_gone(request: Request, chat: Chat) -> dict[str, Any]:
     """Return the completion; if the client goes away meanwhile, the engine stops working on it."""
     answer = asyncio.create_task(chat.completion())
-    while not answer.done():
-        await asyncio.wait([answer], timeout=DISCONNECT_POLL_SECONDS)
-        if not answer.done() and await request.is_disconnected():
-            chat.cancel()
-            break
+    # All of the body was received, so what comes next is that the client has gone.
+    gone = asyncio.ensure_future(request.receive())
+    await asyncio.wait([answer, gone], return_when=asyncio.FIRST_COMPLETED)
+    if answer.done():
+        gone.cancel()
+    else:
+        chat.cancel()
     return await answer

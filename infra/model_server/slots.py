@@ -11,7 +11,7 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, LinearAttentionLayer
 
-from infra.model_server.caches import size_in_bytes
+from infra.model_server.caches import clone, size_in_bytes
 from infra.model_server.generation import Generation
 from infra.model_server.loaded import LoadedModel
 from infra.model_server.sampling import pick
@@ -33,7 +33,7 @@ class LoneBatch:
         """Go on after a prompt that was read into `cache`."""
         self.loaded = loaded
         self.generations = [generation]
-        self._cache = cache
+        self._cache = clone(cache)
 
     @property
     def size(self) -> int:
@@ -92,6 +92,8 @@ class SlotBatch:
         lengths = torch.tensor(self._lengths, device=model.device)
         width = max(self._lengths) + 1
         seen = torch.arange(width, device=model.device) <= lengths[:, None]
+        # Numbers, since flags would be made numbers again in each layer.
+        mask = torch.zeros(seen.shape, dtype=model.dtype, device=model.device).masked_fill_(~seen, -torch.inf)
         for layer in self._layers:
             layer.begin(lengths, width)
         cache = DynamicCache(config=model.config)
@@ -99,7 +101,7 @@ class SlotBatch:
         use_threads(self.loaded.weights.parameters)
         logits = model(
             input_ids=tokens,
-            attention_mask=seen[:, None, None, :],
+            attention_mask=mask[:, None, None, :],
             position_ids=lengths[:, None],
             past_key_values=cache,
             use_cache=True,
@@ -203,9 +205,11 @@ def _with_row(states: torch.Tensor, row: int, new: torch.Tensor) -> torch.Tensor
     _, heads, length, width = new.shape
     rows, room = max(states.shape[0], row + 1), max(states.shape[2], length + 1)
     if (rows, room) != (states.shape[0], states.shape[2]):
-        # Half as many again, so that a batch that fills up is copied a few times only.
-        rows += rows // 2 if row else 0
-        room += SPARE_POSITIONS
+        # Half as many again, so that a batch that fills up, with ever longer ones, is copied a few times only.
+        if rows > states.shape[0] and row:
+            rows += rows // 2
+        if room > states.shape[2]:
+            room = max(room + SPARE_POSITIONS, states.shape[2] * 3 // 2)
         # Zeros, since what is masked is still multiplied.
         roomier = new.new_zeros(rows, heads, room, width)
         if row:

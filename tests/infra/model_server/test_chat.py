@@ -193,6 +193,29 @@ def test_a_full_queue_asks_to_come_back(tmp_path: Path, models_dir: Path) -> Non
         assert client.chat.completions.create(model="tiny", messages=ASK, n=2, max_tokens=1).choices
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_who_goes_away_makes_room_for_others(tmp_path: Path, stream: bool) -> None:
+    tiny.build(tmp_path / "models" / "endless", window=1_000_000)
+    settings = Settings(data=tmp_path / "data", models=tmp_path / "models", max_waiting=1)
+    with live.serving(settings) as port, live.client_of(port) as client:
+
+        def ask(**asked: Any) -> bool:
+            try:
+                return bool(client.chat.completions.create(model="endless", messages=ASK, temperature=0, **asked))
+            except openai.RateLimitError:
+                return False
+
+        ask(max_tokens=1)  # loads the model
+        if stream:
+            with client.chat.completions.create(model="endless", messages=ASK, temperature=0, stream=True) as events:
+                next(events)
+                assert not ask(max_tokens=1)
+        else:
+            with pytest.raises(openai.APITimeoutError):
+                ask(timeout=1)
+        live.wait_until(lambda: ask(max_tokens=1), "room for another request")
+
+
 def test_a_model_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
     broken = tiny.build(tmp_path / "models" / "broken")
     (broken / "model.safetensors").write_bytes(b"not weights")

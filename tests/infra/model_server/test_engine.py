@@ -10,7 +10,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from infra.model_server.caches import PrefixCache, as_text
+from infra.model_server.caches import PrefixCache, Snapshot, as_text
 from infra.model_server.database import Database
 from infra.model_server.engine import Engine
 from infra.model_server.engines import Engines
@@ -75,6 +75,35 @@ def test_answers_do_not_depend_on_what_runs_beside(
     engine.submit(generations)
     for generation in generations:
         assert_alone(loaded, generation, generation.future.result(60))
+
+
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(1, 60)), min_size=1, max_size=12), st.integers(0, 99))
+def test_turns_of_a_conversation_read_at_once_are_answered_as_each_alone(
+    loaded: LoadedModel, turns: list[tuple[int, int]], seed: int
+) -> None:
+    draw = random.Random(f"turns {seed}")
+    conversations = [prompt(draw, 60) for _ in range(2)]
+    generations = [Generation(loaded, conversations[which][:length], sampler(0, 1, None), 5) for which, length in turns]
+    engine = Engine(max_waiting=12, max_batch=4)  # so few that some wait on after they are read
+    engine.submit(generations)
+    engine.start()
+    for generation in generations:
+        assert_alone(loaded, generation, generation.future.result(60))
+    engine.stop()
+
+
+def test_one_that_cannot_be_read_fails_without_those_that_were_read_with_it(loaded: LoadedModel) -> None:
+    engine = Engine(max_waiting=9, max_batch=9)
+    whole = [*prompt(random.Random("read with it"), 40), 10**6]
+    generations = [Generation(loaded, whole[:length], sampler(0, 1, None), 3) for length in (20, 41, 40)]
+    engine.submit(generations)
+    engine.start()
+    with pytest.raises(ModelFailedError, match="failed while it answered"):
+        generations[1].future.result(60)
+    for generation in (generations[0], generations[2]):
+        assert_alone(loaded, generation, generation.future.result(60))
+    engine.stop()
 
 
 def test_a_shared_beginning_is_read_once_and_then_known(engine: Engine, models_dir: Path) -> None:
@@ -275,5 +304,5 @@ def test_a_snapshot_that_would_fill_the_room_is_not_kept(models_dir: Path) -> No
     with torch.inference_mode():
         output = loaded.model(input_ids=torch.tensor([[20, 21, 22]]), use_cache=True)
     prefixes = PrefixCache(1000)
-    prefixes.add(as_text([20, 21, 22]), output.past_key_values, output.logits[0, -1])
+    prefixes.add(as_text([20, 21, 22]), Snapshot(3, output.past_key_values, output.logits[0, -1]))
     assert prefixes.longest(as_text([20, 21, 22, 23])) is None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from infra.model_server.caches import as_text
+from infra.model_server.caches import Snapshot, as_text
 from infra.model_server.database import Database
 from infra.model_server.loaded import LoadedModel, ModelPool
 from infra.model_server.memory import MODELS, PREFIXES, for_models, for_prefixes
@@ -65,7 +65,7 @@ def test_what_models_remember_of_prompts_counts(folder: Path, tmp_path: Path) ->
         for number in range(10, 30):
             tokens = [number] * 200
             output = loaded.model(input_ids=torch.tensor([tokens]), use_cache=True)
-            loaded.prefixes.add(as_text(tokens), output.past_key_values, output.logits[0, -1])
+            loaded.prefixes.add(as_text(tokens), Snapshot(200, output.past_key_values, output.logits[0, -1]))
     assert loaded.prefixes.size > size
     pool.get("b")
     assert (pool.ready("a"), pool.ready("b")) == (False, True)
