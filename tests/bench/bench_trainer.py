@@ -4,7 +4,8 @@ python -m tests.bench.bench_trainer [--model DIR] [--data FILE] [--steps 20] [--
                                     [--peak-tflops 989]
 
 Both take the same steps in turn, round after round, and the fastest round of each counts, so that other work on the
-machine weighs on both alike. Without `--data` the conversations are made up, four turns of some 170 words each. With
+machine weighs on both alike. The clock starts after the first step, which also prepares the device; what the trainer
+needs until then is told beside. Without `--data` the conversations are made up, four turns of some 170 words each. With
 `--peak-tflops`, what the device can do at most (989: an H100 or H200 in bfloat16), it also tells the part that the
 model's operations are of that: two for each weight and token forward, two backward, two more where the weight is
 trained, of the output layer at trained tokens alone; and attention's, each token with those before it.
@@ -23,6 +24,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from infra.model_server.progress import Hyperparameters, JobSpec, ProgressWriter
 from infra.model_server.settings import BASE_MODELS
@@ -60,25 +62,27 @@ def _measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         prepared = prepare(spec, folder, writer)
         batches = prepared.plan.batches[: options.steps]
         prepared = prepared._replace(plan=prepared.plan._replace(batches=batches, epoch_ends=[]))
-        _bare(prepared)  # The first steps on a device prepare it.
-        ours, bare = [], []
+        bare, ours, starts = [], [], []
         for number in range(options.rounds):
             bare.append(_bare(prepared))
-            ours.append(_ours(prepared, folder, writer, number, spec.model_dir))
-    lengths = [[len(prepared.rows[row]["input_ids"]) for row in batch] for batch in batches]
+            clock = _ours(prepared, folder, writer, number, spec.model_dir)
+            ours.append(clock.end - clock.first)
+            starts.append(clock.first - clock.begin)
+    lengths = [[len(prepared.rows[row]["input_ids"]) for row in batch] for batch in batches[1:]]
     tokens = sum(map(sum, lengths))
     padded = sum(len(batch) * max(batch) for batch in lengths)
     figures = {
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "parameters": prepared.model.num_parameters(),
         "trained_parameters": prepared.model.num_parameters(only_trainable=True),
-        "steps": len(batches),
+        "steps": len(lengths),
         "tokens": tokens,
         "padding_share": round(1 - tokens / padded, 4),
         "threads": torch.get_num_threads(),
         "bare_loop_tokens_per_second": round(tokens / min(bare)),
         "trainer_tokens_per_second": round(tokens / min(ours)),
         "share_of_bare_loop": round(min(bare) / min(ours), 3),
+        "trainer_start_and_first_step_s": round(min(starts), 2),
         "teraflops_a_second": round(_operations(prepared) / min(ours) / 1e12, 2),
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
@@ -90,7 +94,7 @@ def _measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _operations(prepared: Prepared) -> float:
-    """Return the floating-point operations that the steps need, padding and the optimiser's left out."""
+    """Return the floating-point operations that the measured steps need, padding and the optimiser's left out."""
     model: Any = prepared.model
     head = model.get_output_embeddings().weight
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name and p is not head]
@@ -101,7 +105,7 @@ def _operations(prepared: Prepared) -> float:
         getattr(config, "head_dim", None) or head.shape[1] // config.num_attention_heads
     )
     operations = 0.0
-    for number in (row for batch in prepared.plan.batches for row in batch):
+    for number in (row for batch in prepared.plan.batches[1:] for row in batch):
         row = prepared.rows[number]
         length, trained = len(row["input_ids"]), sum(label != -100 for label in row["labels"])
         operations += each * length + (6 if head.requires_grad else 4) * head.numel() * trained
@@ -110,14 +114,16 @@ def _operations(prepared: Prepared) -> float:
 
 
 def _bare(prepared: Prepared) -> float:
-    """Return the seconds of a plain loop over the batches."""
+    """Return the seconds of a plain loop over all batches but the first."""
     device = training_device()
     model: Any = prepared.model
     model.to(device.kind)
     optimiser = build_optimiser(model, prepared.choices)
     schedule = build_schedule(optimiser, len(prepared.plan.batches))
-    start = time.perf_counter()
-    for batch in prepared.plan.batches:
+    start = 0.0
+    for number, batch in enumerate(prepared.plan.batches):
+        if number == 1:
+            start = time.perf_counter()
         inputs = collate([prepared.rows[row] for row in batch], prepared.pad_id)
         inputs = {name: tensor.to(model.device) for name, tensor in inputs.items()}
         labels = inputs["labels"][:, 1:]
@@ -135,13 +141,25 @@ def _bare(prepared: Prepared) -> float:
     return time.perf_counter() - start
 
 
-def _ours(prepared: Prepared, folder: Path, writer: ProgressWriter, number: int, base: Path) -> float:
-    """Return the seconds that the trainer takes for the batches, its reports included."""
+class _Clock(TrainerCallback):
+    """When a training began, and when its first and its last step were over."""
+
+    begin = first = end = 0.0
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.end = time.perf_counter()
+        self.first = self.first or self.end
+
+
+def _ours(prepared: Prepared, folder: Path, writer: ProgressWriter, number: int, base: Path) -> _Clock:
+    """Return when the trainer was done with the batches, its reports included."""
+    clock = _Clock()
+    clock.begin = time.perf_counter()
     trainer = build_trainer(prepared, 1, folder / f"states-{number}")
     trainer.add_callback(Reporter(trainer, prepared.plan, None, writer, job_dir=folder, base=base))
-    start = time.perf_counter()
+    trainer.add_callback(clock)
     trainer.train()
-    return time.perf_counter() - start
+    return clock
 
 
 def _made_up(rows: int) -> bytes:
