@@ -15,6 +15,7 @@ from infra.model_server.reading import read_prompts
 from infra.model_server.sampling import pick
 from infra.model_server.settings import GIBIBYTE
 from infra.model_server.slots import LoneBatch, SlotBatch, fits_slots
+from infra.model_server.threads import worth_sharing
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,8 @@ class Engine(threading.Thread):
         self._batches: list[SlotBatch | LoneBatch] = []
         self._changed = threading.Condition()
         self._stopped = False
+        self.peers: Sequence[Engine] = ()
+        """Those for which it answers when they have more than they can take, and it has nothing that waits."""
 
     @property
     def load(self) -> int:
@@ -79,6 +82,28 @@ class Engine(threading.Thread):
         texts = (one.text for one in unread if one.text != prompt)
         return any(text.startswith(prompt) or prompt.startswith(text) for text in texts)
 
+    def nudge(self) -> None:
+        """Wake it, if it has nothing to do, to look whether its peers have."""
+        with self._changed:
+            self._changed.notify()
+
+    def give(self) -> list[Generation]:
+        """Hand over what waits last, the turns of a conversation together, unless this engine is about to read it.
+
+        Those of a large model stay: its forward pass uses all cores.
+        """
+        given: deque[Generation] = deque()
+        with self._changed:
+            while self._waiting and self._can_go(self._waiting[-1], given):
+                given.appendleft(self._waiting.pop())
+            self._ordered = min(self._ordered, len(self._waiting))
+        return list(given)
+
+    def _can_go(self, generation: Generation, given: Sequence[Generation]) -> bool:
+        belongs = generation.leads_to(given[0]) if given else len(self._waiting) > 1
+        large = worth_sharing(generation.loaded.weights.parameters)
+        return belongs and not large and not any(one.leads_to(generation) for one in self._joining)
+
     def stop(self) -> None:
         """End the thread; sequences that are not complete fail."""
         with self._changed:
@@ -99,7 +124,9 @@ class Engine(threading.Thread):
             with self._changed:
                 self._stopped = True
                 decoding = [generation for batch in self._batches for generation in batch.generations]
-            for generation in [*self._waiting, *self._joining, *decoding]:
+                left = [*self._waiting, *self._joining, *decoding]
+                self._waiting.clear()
+            for generation in left:
                 generation.fail(ModelFailedError("The server is stopping."))
 
     def _active(self) -> int:
@@ -114,10 +141,12 @@ class Engine(threading.Thread):
 
     def _next(self) -> list[Generation]:
         """Take the sequences that are to be read at once: each but the first goes on from the one before."""
+        self._relieve()
         with self._changed:
-            while not (self._stopped or self._waiting or self._batches):
+            if not (self._stopped or self._waiting or self._batches):
                 if not self._changed.wait(IDLE_S) and torch.cuda.is_available():
                     torch.cuda.empty_cache()
+                return []
             if self._stopped or not self._waiting or not self._has_room():
                 return []
             if not self._ordered:
@@ -129,6 +158,13 @@ class Engine(threading.Thread):
             while self._ordered and self._joining[-1].leads_to(self._waiting[0]):
                 self._joining.append(self._take())
             return list(self._joining)
+
+    def _relieve(self) -> None:
+        if self._waiting or not self.peers or not self._has_room():
+            return
+        given = max(self.peers, key=lambda peer: len(peer._waiting)).give()
+        with self._changed:
+            self._waiting.extend(given)
 
     def _take(self) -> Generation:
         self._ordered -= 1

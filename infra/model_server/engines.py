@@ -18,8 +18,9 @@ MOST_ENGINES = 4
 class Engines:
     """Spreads sequences over engines that share one limit.
 
-    Those of a small model go to the engine with least to do. A large model's all go to the first one: its forward pass
-    uses all cores, and decodes the better the more it decodes together.
+    Those of a small model go to the engine with least to do, and later from one that has too much to one that has
+    nothing. A large model's all go to the first one: its forward pass uses all cores, and decodes the better the more
+    it decodes together.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -34,6 +35,8 @@ class Engines:
             )
             for _ in range(count)
         ]
+        for engine in self._engines:
+            engine.peers = [peer for peer in self._engines if peer is not engine]
         self._submitting = threading.Lock()
 
     def start(self) -> None:
@@ -66,3 +69,5 @@ class Engines:
                 return self._engines[0].submit(generations)
             related = (i for i, engine in enumerate(self._engines) if engine.will_read(generations[0].text))
             self._engines[next(related, loads.index(min(loads)))].submit(generations)
+        for engine in self._engines:
+            engine.nudge()

@@ -270,6 +270,51 @@ def test_engines_answer_together_what_each_would_alone(
     assert len(threads) == 3
 
 
+@pytest.mark.parametrize("large", [False, True])
+def test_an_engine_without_work_answers_for_one_that_has_too_much_unless_the_model_is_large(
+    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch, large: bool
+) -> None:
+    monkeypatch.setattr("infra.model_server.threads.WORTH_SHARING", 1 if large else 1 << 40)
+    busy, idle = Engine(max_waiting=40, max_batch=1), Engine(max_waiting=40, max_batch=1)
+    busy.peers, idle.peers = [idle], [busy]
+    draw = random.Random(f"relief {large}")
+    threads: dict[int, int] = {}
+    conversations = [prompt(draw, 40) for _ in range(8)]
+
+    def note(_: list[int]) -> None:
+        threads[threading.get_ident()] = threads.get(threading.get_ident(), 0) + 1
+
+    generations = [
+        Generation(loaded, whole[:length], sampler(0, 1, None), 8, on_token=note)
+        for whole in conversations
+        for length in (20, 40)
+    ]
+    busy.submit(generations)
+    for engine in (busy, idle):
+        engine.start()
+    for generation in generations:
+        assert_alone(loaded, generation, generation.future.result(60))
+    for engine in (busy, idle):
+        engine.stop()
+    assert len(threads) == (1 if large else 2)
+
+
+def test_what_is_handed_over_is_whole_conversations_and_not_what_is_about_to_be_read(loaded: LoadedModel) -> None:
+    engine = Engine(max_waiting=9, max_batch=9)
+    draw = random.Random("handed over")
+    one, other = prompt(draw, 40), prompt(draw, 40)
+    generations = [
+        Generation(loaded, tokens, sampler(0, 1, None), 1) for tokens in (one[:20], one, other[:20], other[:30], other)
+    ]
+    engine.submit(generations)
+    assert engine.give() == generations[2:]
+    assert engine._next() == generations[:2]
+    later = [Generation(loaded, tokens, sampler(0, 1, None), 1) for tokens in (other[:30], [*one, 20], other)]
+    engine.submit(later)
+    assert engine.give() == later[2:]
+    assert engine.give() == []
+
+
 def test_engines_have_one_limit_and_keep_a_large_model_together(
     loaded: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
