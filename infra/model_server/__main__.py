@@ -1,6 +1,7 @@
 """`python -m infra.model_server --port 8766 --data DIR`: start the server."""
 
 import argparse
+import gc
 import ipaddress
 import logging
 import os
@@ -59,6 +60,9 @@ def main(arguments: list[str]) -> None:
         sys.exit(f"--engine {options.engine}: {error}")
     except (DataInUseError, OSError) as error:
         sys.exit(f"--data {options.data}: {error}")
+    # What was imported stays: to look through it for garbage stops all answers for half a second now and then.
+    gc.collect()
+    gc.freeze()
     uvicorn.run(app, host=options.host, port=options.port, log_level="warning", timeout_graceful_shutdown=GRACE_S)
 
 

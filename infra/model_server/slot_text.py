@@ -16,6 +16,7 @@ import json
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 SPECIALS = (
@@ -27,6 +28,9 @@ KINDS = {"email": 4, "five": 12, "short": 20, "decimal": 28, "long": 64, "mixed"
 SLOTS = sum(KINDS.values())
 ANCHORS = 96
 BYTES = 256
+
+SHORT = 64
+"""Characters of a text that may be remembered: names, words and values come again with every turn of a conversation."""
 
 WHITESPACE = frozenset(" \t\n\r\f\v")
 _CHUNK = re.compile(r"[ \t\n\r\f\v]+|[^ \t\n\r\f\v\"'(),;!?{}\[\]<>=*|`]+|.", re.DOTALL)
@@ -321,11 +325,20 @@ def _description(record: dict[str, Any]) -> list[str]:
 
 
 def _is_identifier(value: Any) -> bool:
-    return isinstance(value, str) and [*_pieces(value)] == [(value, True)]
+    return isinstance(value, str) and _pieces(value) == ((value, True),)
 
 
-def _pieces(text: str) -> Iterator[tuple[str, bool]]:
+def _pieces(text: str) -> tuple[tuple[str, bool], ...]:
     """Split text into whitespace, words, single marks, and entities (anything with a digit or an @ in it)."""
+    return _known_pieces(text) if len(text) <= SHORT else tuple(_split(text))
+
+
+@lru_cache(maxsize=1 << 12)
+def _known_pieces(text: str) -> tuple[tuple[str, bool], ...]:
+    return tuple(_split(text))
+
+
+def _split(text: str) -> Iterator[tuple[str, bool]]:
     for chunk in _CHUNK.findall(text):
         if chunk[0] in WHITESPACE:
             yield chunk, False
