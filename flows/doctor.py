@@ -5,7 +5,6 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 from packaging.specifiers import SpecifierSet
@@ -126,7 +125,7 @@ def _provider(profile: Profile, services_now: list[ServiceStatus]) -> Iterator[C
     """Ask the provider what it can do, where it can be asked: it is up, and there is a key."""
     ours = {row.name: row.state for row in services_now}
     if profile.provider.kind == "local" and "model" in ours:
-        yield _base_model(profile.services.models, profile.training.base_model)
+        yield _base_model(profile)
         if ours["model"] != "healthy":
             return
     try:
@@ -139,15 +138,17 @@ def _provider(profile: Profile, services_now: list[ServiceStatus]) -> Iterator[C
         yield Check(f"provider: {one.name}", level, one.found, one.advice)
 
 
-def _base_model(models: Path, name: str) -> Check:
+def _base_model(profile: Profile) -> Check:
+    models, name, hub_model = profile.services.models, profile.training.base_model, profile.services.hub_model
     weights = sorted((models / name).glob("*.safetensors"))
     if weights:
         size = sum(file.stat().st_size for file in weights) / 2**20
         return Check("base model", "ok", f"{name}, {size:.1f} MiB")
+    missing = f"no weights of {name!r} in {models}"
+    if hub_model is not None and hub_model.partition("@")[0].endswith(f"/{name}"):
+        return Check("base model", "warning", missing, f"zava up, which fetches {hub_model} from the hub")
     have = ", ".join(sorted({file.parent.name for file in models.glob("*/*.safetensors")})) or "none"
-    return Check(
-        "base model", "fault", f"no weights of {name!r} in {models}", f"set training.base_model; there: {have}"
-    )
+    return Check("base model", "fault", missing, f"set training.base_model; there: {have}")
 
 
 def _services(services_now: list[ServiceStatus]) -> Iterator[Check]:

@@ -99,6 +99,27 @@ def up(profile: Profile, watch: Callable[[str, str], None] | None = None, *, loo
         raise ServiceError(str(error)) from error
 
 
+def fetch_base(profile: Profile, tell: Callable[[str], None]) -> None:
+    """Fetch the base model of `services.hub_model` for a model server that is started here, unless it is there.
+
+    Raises:
+        ServiceError: The hub does not give it.
+    """
+    name, models = profile.services.hub_model, profile.services.models
+    if name is None or not any(service.name == "model" for service in needed(profile)):
+        return
+    from infra.model_server import hub
+
+    folder = hub.folder_of(name, models)
+    if folder.exists():
+        return
+    tell(f"Fetching {name} from the Hugging Face hub for {folder}")
+    try:
+        hub.fetch(name, models)
+    except (hub.FetchError, OSError) as error:
+        raise ServiceError(str(error)) from error
+
+
 def down(profile: Profile, watch: Callable[[str, str], None] | None = None) -> list[str]:
     """Stop the profile's services and return the names of those stopped.
 

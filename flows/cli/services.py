@@ -43,6 +43,7 @@ def start(config: "Profile", *, loop_only: bool = True) -> list[str]:
     """
     from flows import services
 
+    services.fetch_base(config, err.print)
     began = time.monotonic()
     addresses = {service.name: service.address for service in services.standing(config)}
     waiting: list[str] = []

@@ -36,6 +36,8 @@ def main(arguments: list[str]) -> None:
             f"--webhook-url {options.webhook_url} needs a secret that signs what is sent there: set "
             f"{options.webhook_secret_env} to 'whsec_' and a key in base64."
         )
+    for name in options.fetch:
+        _fetch(name, options.models)
     if not options.models.is_dir():
         sys.exit(f"--models {options.models} is not a folder.")
     gpu = gpu_bytes()
@@ -75,6 +77,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, required=True, help="the folder for state, files, jobs and tuned models")
     parser.add_argument("--models", type=Path, default=BASE_MODELS, help="the folder of base models")
     parser.add_argument(
+        "--fetch",
+        action="append",
+        default=[],
+        metavar="OWNER/NAME",
+        help="first fetch this model of the Hugging Face hub into --models, unless NAME is there; @REVISION may follow",
+    )
+    parser.add_argument(
         "--api-key-env", default="ZAVA_API_KEY", metavar="NAME", help="the variable that holds the bearer key, if any"
     )
     parser.add_argument(
@@ -106,6 +115,15 @@ def _parser() -> argparse.ArgumentParser:
         help="the variable that holds the secret of the webhook",
     )
     return parser
+
+
+def _fetch(name: str, models: Path) -> None:
+    from infra.model_server.hub import FetchError, fetch
+
+    try:
+        sys.stderr.write(f"{name} is {fetch(name, models)}\n")
+    except (FetchError, OSError) as error:
+        sys.exit(f"--fetch {name}: {error}")
 
 
 def _http_url(text: str) -> str:

@@ -120,6 +120,12 @@ class ServicesConfig(Record):
     models: Path = Field(
         Path("infra/model_server/base"), description="Folder of base models for the model server, one folder each."
     )
+    hub_model: str | None = Field(
+        None,
+        pattern=r"^[\w.-]+/[\w.-]+(@[\w./-]+)?$",
+        description="OWNER/NAME or OWNER/NAME@REVISION of the Hugging Face hub; `zava up` fetches it as folder NAME of "
+        "services.models where that is missing.",
+    )
     engine: Literal["transformers", "vllm"] = Field(
         "transformers", description="What answers as a model: vllm needs CUDA and the program `vllm`."
     )

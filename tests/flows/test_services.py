@@ -1,14 +1,23 @@
 """Which services a profile has started on this machine."""
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from flows import services
+from flows.cli.common import ExitCode
 from tasks.artifacts import workspace
 from tasks.core.config import Profile, load_profile
 from tasks.core.errors import ConfigError
 from tasks.files import write_atomically
+from tests.fake_hub import hub
+from tests.infra.model_server import tiny
+from tests.ports import free_port
+from tests.shell import settings
 
 
 def names(profile: Profile) -> list[str]:
@@ -39,3 +48,40 @@ def test_where_prefect_is_elsewhere_so_is_what_runs_deployments(tmp_path: Path) 
 def test_an_address_of_another_form_is_told(key: str) -> None:
     with pytest.raises(ConfigError, match=r"services\.(prefect|shop)_url"):
         load_profile("local", (key,))
+
+
+@pytest.mark.slow
+def test_a_base_model_that_is_missing_is_fetched_before_its_server_starts(tmp_path: Path) -> None:
+    keys = {
+        "services__models": tmp_path / "models",
+        "services__hub_model": "zava/tiny-hub",
+        "services__model_port": free_port(),
+        "services__shop_url": "http://shop:8765/mcp",
+        "services__prefect_url": "https://prefect.example",
+        "tracking__mlflow_uri": "https://mlflow.example",
+        "training__base_model": "tiny-hub",
+    }
+
+    def run(*command: str, endpoint: str = "http://127.0.0.1:9") -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "hub-home")}
+        command = (sys.executable, "-m", "flows.cli", *command, *settings(tmp_path, **keys))
+        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+
+    def found() -> dict[str, str]:
+        checks: list[dict[str, str]] = json.loads(run("doctor", "--json").stdout)
+        return next(check for check in checks if check["name"] == "base model")
+
+    assert found()["advice"] == "zava up, which fetches zava/tiny-hub from the hub"
+    failed = run("up")
+    assert failed.returncode == ExitCode.SERVICE
+    assert "zava/tiny-hub cannot be fetched from the hub" in " ".join(failed.stderr.split())
+    with hub("zava/tiny-hub", tiny.build(tmp_path / "there")) as fake:
+        first = run("up", endpoint=fake.url)
+    try:
+        assert first.returncode == 0, first.stderr
+        assert "Fetching zava/tiny-hub" in first.stderr
+        assert found()["level"] == "ok"
+        again = run("up")
+        assert (again.returncode, again.stderr) == (0, "")
+    finally:
+        run("down")
