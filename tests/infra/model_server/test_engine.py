@@ -20,6 +20,7 @@ from infra.model_server.loaded import LoadedModel, ModelPool
 from infra.model_server.registry import Registry
 from infra.model_server.sampling import pick, sampler
 from infra.model_server.settings import Settings
+from tests.infra.model_server import tiny
 
 
 def load(models_dir: Path, name: str, *, prefix_cache_bytes: int = 1 << 20) -> LoadedModel:
@@ -28,9 +29,11 @@ def load(models_dir: Path, name: str, *, prefix_cache_bytes: int = 1 << 20) -> L
     return ModelPool(settings, registry).get(registry.get(name))
 
 
-@pytest.fixture(scope="module", params=["tiny", "tiny-conv"])
-def loaded(request: pytest.FixtureRequest, models_dir: Path) -> LoadedModel:
-    return load(models_dir, request.param)
+@pytest.fixture(scope="module", params=["qwen3", "lfm2", "mistral", "qwen3_next"])
+def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    models = tmp_path_factory.mktemp(request.param)
+    tiny.build(models / "tiny", kind=request.param)
+    return load(models, "tiny")
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +128,7 @@ def test_a_shared_beginning_is_read_once_and_then_known(engine: Engine, models_d
 
 def test_prompts_that_wait_together_are_read_each_after_the_one_it_goes_on_from(loaded: LoadedModel) -> None:
     engine = Engine(max_waiting=9, max_batch=9)
-    whole = prompt(random.Random("waiting together"), 100)  # No seed that other tests draw: read for the first time.
+    whole = [9, *prompt(random.Random("waiting together"), 99)]  # No other test draws a 9: read for the first time.
     lengths = [100, 40, 80, 60]
     generations = [Generation(loaded, whole[:length], sampler(0, 1, None), 3) for length in lengths]
     engine.submit(generations)

@@ -80,6 +80,11 @@ def test_why_a_model_cannot_be_had_is_told_with_the_ways_out(fake: FakeHub, tmp_
     assert "HF_ENDPOINT" in unknown
     assert "HF_TOKEN" in unknown
     assert "FetchError" in fetch(fake, models, endpoint="http://127.0.0.1:9").stderr
+    server = [sys.executable, "-m", "infra.model_server", "--data", str(tmp_path / "data"), "--models", str(models)]
+    env = {**os.environ, "HF_ENDPOINT": fake.url, "HF_HOME": str(tmp_path / "hf-home")}
+    ended = subprocess.run([*server, "--fetch", "zava/none"], env=env, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 1
+    assert "--fetch zava/none: zava/none cannot be fetched from the hub: " in ended.stderr
     (fake.folder / "model.safetensors").unlink()
     assert "no weights as *.safetensors" in fetch(fake, models).stderr
     assert not (models / "tiny-hub").exists()

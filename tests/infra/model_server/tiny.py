@@ -6,8 +6,20 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import Lfm2Config, Lfm2ForCausalLM, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    Lfm2Config,
+    Lfm2ForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    Qwen3NextConfig,
+    Qwen3NextForCausalLM,
+)
 
+LINEAR = ("num_key_heads", "num_value_heads", "key_head_dim", "value_head_dim")
 SPECIAL = ["<|pad|>", "<|im_start|>", "<|im_end|>"]
 TEMPLATE = """
 {%- if tools %}<|im_start|>tools
@@ -76,20 +88,31 @@ def build(folder: Path, *, template: str = TEMPLATE, kind: str = "qwen3", window
     tokenizer.save_pretrained(folder)
     sizes = {"vocab_size": len(tokenizer), "hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4}
     ids = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "bos_token_id": None}
-    if kind == "qwen3":
-        qwen = Qwen3Config(
-            **sizes, **ids, num_hidden_layers=2, num_key_value_heads=2, head_dim=16, tie_word_embeddings=True,
-            max_position_embeddings=window,
-        )  # fmt: skip
-        model = Qwen3ForCausalLM(qwen)
-    else:
-        lfm = Lfm2Config(
-            **sizes, **ids, num_hidden_layers=3, num_key_value_heads=4, layer_types=["conv", "full_attention", "conv"],
-            block_auto_adjust_ff_dim=False, tie_word_embeddings=True, max_position_embeddings=window,
-        )  # fmt: skip
-        model = Lfm2ForCausalLM(lfm)
-    model.save_pretrained(folder)
+    network(kind, {**sizes, **ids, "max_position_embeddings": window}).save_pretrained(folder)
     return folder
+
+
+def network(kind: str, sizes: dict[str, Any]) -> PreTrainedModel:
+    """Return a network of a kind; they differ in what their layers remember of a prompt."""
+    heads = {"num_key_value_heads": 2, "head_dim": 16}
+    if kind == "qwen3":
+        return Qwen3ForCausalLM(Qwen3Config(**sizes, **heads, num_hidden_layers=2, tie_word_embeddings=True))
+    if kind == "mistral":  # the last 16 tokens only
+        return MistralForCausalLM(MistralConfig(**sizes, **heads, num_hidden_layers=2, sliding_window=16))
+    if kind == "qwen3_next":  # a state into which all tokens are merged
+        linear = {f"linear_{part}": 16 if "dim" in part else 2 for part in LINEAR}
+        experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+        layers = ["linear_attention", "full_attention"]
+        config = Qwen3NextConfig(
+            **sizes, **heads, **linear, **experts, num_hidden_layers=2, layer_types=layers,
+            shared_expert_intermediate_size=32,
+        )  # fmt: skip
+        return Qwen3NextForCausalLM(config)
+    lfm = Lfm2Config(
+        **sizes, num_hidden_layers=3, num_key_value_heads=4, layer_types=["conv", "full_attention", "conv"],
+        block_auto_adjust_ff_dim=False, tie_word_embeddings=True,
+    )  # fmt: skip
+    return Lfm2ForCausalLM(lfm)
 
 
 def _tokenizer(template: str) -> PreTrainedTokenizerFast:
