@@ -172,7 +172,7 @@ class Sources:
     def _surely_holds(self, value: Any) -> bool:
         if type(value) is list:
             return all(map(self._surely_holds, value))
-        if type(value) is not str or not value:
+        if type(value) is not str or not value.strip():
             return False
         if value in self._said:
             return True

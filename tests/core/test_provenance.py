@@ -3,7 +3,7 @@ import string
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tasks.core.provenance import Origin, Sources, is_propagated, trace_arguments, unsourced
@@ -52,6 +52,7 @@ said = st.builds("".join, told)
     history=st.lists(st.tuples(st.sampled_from(["user", "tool"]), said, said), max_size=5),
     arguments=st.dictionaries(st.sampled_from("abc"), st.one_of(said, st.lists(said), st.integers(0, 9))),
 )
+@example(history=[("tool", " ", "#W7654321")], arguments={"a": " "})
 def test_what_is_surely_held_was_never_invented(history: list[tuple[str, str, str]], arguments: dict[str, Any]) -> None:
     sources = Sources(BOOK)
     for number, (role, content, asked) in enumerate(history):
