@@ -16,7 +16,7 @@ def read_prompts(generations: Sequence[Generation]) -> list[Snapshot]:
     """Read the prompts of sequences, each of which goes on from the one before; return what is known after each."""
     loaded = generations[0].loaded
     nothing = Snapshot(0, DynamicCache(config=loaded.model.config), torch.empty(0))
-    known = (loaded.prefixes.longest(generation.text) or nothing for generation in generations)
+    known = [loaded.prefixes.longest(generation.text) or nothing for generation in generations]
     snapshots: list[Snapshot] = []
     for _, part in groupby(zip(known, generations, strict=True), key=lambda pair: pair[0].length):
         found, together = zip(*part, strict=True)
