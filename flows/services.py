@@ -100,7 +100,9 @@ def up(profile: Profile, watch: Callable[[str, str], None] | None = None, *, loo
 
 
 def fetch_base(profile: Profile, tell: Callable[[str], None]) -> None:
-    """Fetch the base model of `services.hub_model` for a model server that is started here, unless it is there.
+    """Fetch the base model, where it is that of `services.hub_model`, for a model server that is started here.
+
+    Nothing is fetched where its folder is there, or `training.base_model` names another one.
 
     Raises:
         ServiceError: The hub does not give it.
@@ -111,7 +113,7 @@ def fetch_base(profile: Profile, tell: Callable[[str], None]) -> None:
     from infra.model_server import hub
 
     folder = hub.folder_of(name, models)
-    if folder.exists():
+    if folder.exists() or folder.name != profile.training.base_model:
         return
     tell(f"Fetching {name} from the Hugging Face hub for {folder}")
     try:

@@ -123,8 +123,8 @@ class ServicesConfig(Record):
     hub_model: str | None = Field(
         None,
         pattern=r"^[\w.-]+/[\w.-]+(@[\w./-]+)?$",
-        description="OWNER/NAME or OWNER/NAME@REVISION of the Hugging Face hub; `zava up` fetches it as folder NAME of "
-        "services.models where that is missing.",
+        description="OWNER/NAME or OWNER/NAME@REVISION of the Hugging Face hub; `zava up` fetches it where "
+        "training.base_model is NAME and services.models has no such folder.",
     )
     engine: Literal["transformers", "vllm"] = Field(
         "transformers", description="What answers as a model: vllm needs CUDA and the program `vllm`."

@@ -50,6 +50,15 @@ def test_an_address_of_another_form_is_told(key: str) -> None:
         load_profile("local", (key,))
 
 
+def test_nothing_is_fetched_where_another_base_model_is_trained_or_no_server_starts_here(tmp_path: Path) -> None:
+    keys = (f"services.models={tmp_path}", "services.hub_model=zava/none")
+    told: list[str] = []
+    services.fetch_base(load_profile("local", (*keys, "training.base_model=my-own")), told.append)
+    elsewhere = (*keys, "training.base_model=none", "provider.base_url=https://models.example/v1")
+    services.fetch_base(load_profile("local", elsewhere), told.append)
+    assert told == []
+
+
 @pytest.mark.slow
 def test_a_base_model_that_is_missing_is_fetched_before_its_server_starts(tmp_path: Path) -> None:
     keys = {
